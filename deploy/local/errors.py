@@ -1,0 +1,33 @@
+"""What can go wrong while the system is started on this machine.
+
+LauncherError
+├── RunFileError          dapr.yaml, or what was asked of it, is wrong
+├── PortTakenError        a port that must be used belongs to somebody else
+├── AlreadyRunningError   this folder has a running system
+├── UnreachableError      a server that the environment names does not answer
+└── NotReadyError         a process fails again and again, or the deadline has passed
+"""
+
+
+class LauncherError(Exception):
+    """Root of the launcher's errors; its text names the cause and the mend."""
+
+
+class RunFileError(LauncherError):
+    """The run file, or an app or folder asked for by name, is wrong."""
+
+
+class PortTakenError(LauncherError):
+    """A port that must be used is taken."""
+
+
+class AlreadyRunningError(LauncherError):
+    """A system already runs in this folder."""
+
+
+class UnreachableError(LauncherError):
+    """A server that the environment names does not answer."""
+
+
+class NotReadyError(LauncherError):
+    """The system did not become ready."""

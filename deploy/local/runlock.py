@@ -1,0 +1,103 @@
+"""The claim of one running system on its home folder, and the end of what an earlier one left behind."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+import os
+import signal
+from pathlib import Path
+from typing import IO, Any
+
+import psutil
+
+from deploy.local.errors import AlreadyRunningError, LauncherError
+from deploy.local.processes import MARKER
+
+logger = logging.getLogger(__name__)
+_END_SECONDS = 10.0
+
+
+class RunLock:
+    """An exclusive lock on `.dovecote/run.json`, which says who runs; it is freed when its holder dies."""
+
+    def __init__(self, home: Path) -> None:
+        self.path = home / ".dovecote" / "run.json"
+        self._file: IO[str] | None = None
+
+    def acquire(self) -> None:
+        """Take the lock; raises AlreadyRunningError that names the running system's address."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        file = self.path.open("a+")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            holder = self._holder()
+            file.close()
+            raise AlreadyRunningError(
+                f"a system already runs here: {holder.get('url') or 'it is just starting'} "
+                f"(process {holder.get('pid')}); end it with `python -m deploy.local down`"
+            ) from error
+        self._file = file
+        self.record(None)
+
+    def record(self, url: str | None) -> None:
+        """Write down this process and the address at which the system answers."""
+        if self._file is None:
+            raise LauncherError(f"{self.path} is not locked")
+        me = psutil.Process()
+        self._file.truncate(0)
+        self._file.write(json.dumps({"pid": me.pid, "created": me.create_time(), "url": url}) + "\n")
+        self._file.flush()
+
+    def release(self) -> None:
+        """Give the lock back."""
+        if self._file is not None:
+            self._file.truncate(0)
+            self._file.close()
+            self._file = None
+
+    def end_holder(self, seconds: float = 60.0) -> bool:
+        """Ask the process that holds the lock to end and wait for it; False if nobody held it."""
+        try:
+            self.acquire()
+        except AlreadyRunningError:
+            holder = self._holder()
+        else:
+            self.release()
+            return False
+        process = psutil.Process(int(holder["pid"]))
+        if process.create_time() != holder["created"]:
+            raise LauncherError(f"{self.path} names process {process.pid}, not a launcher: remove it")
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(seconds)
+        except psutil.TimeoutExpired as error:
+            raise LauncherError(f"process {process.pid} did not end within {seconds:g} s") from error
+        return True
+
+    def _holder(self) -> dict[str, Any]:
+        text = self.path.read_text()
+        return dict(json.loads(text)) if text else {}
+
+
+def end_leftovers(home: Path) -> int:
+    """Kill every process that an earlier system of this home started and left behind; returns how many.
+
+    Such a process is known by the marker in its environment. Only the holder of the home's lock may ask.
+    """
+    mine = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.pid not in mine and process.environ().get(MARKER) == str(home):
+                process.kill()
+                found.append(process)
+        except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
+            continue
+    _, alive = psutil.wait_procs(found, timeout=_END_SECONDS)
+    if alive:
+        names = ", ".join(f"{process.pid}" for process in alive)
+        raise LauncherError(f"processes of an earlier run do not end: {names}")
+    return len(found)

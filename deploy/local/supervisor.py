@@ -1,0 +1,77 @@
+"""The supervisor: an event loop in a thread of its own, from which every child process is started."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Coroutine, Iterable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from deploy.local.errors import LauncherError
+from deploy.local.processes import Program, Supervised
+
+T = TypeVar("T")
+
+
+class Supervisor:
+    """Keeps programs running, and is called from ordinary code.
+
+    The thread lives as long as the children: the kernel ends a child when the *thread* that started it ends.
+    """
+
+    def __init__(self, logs: Path, *, restart: bool) -> None:
+        self._logs = logs
+        self._restart = restart
+        self._children: dict[str, Supervised] = {}
+        self._hurry = asyncio.Event()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="supervisor", daemon=True)
+        self._thread.start()
+
+    def call(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine in the supervisor's loop and return its result; cancelled if the caller is."""
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()
+            raise
+
+    def child(self, name: str) -> Supervised:
+        """Return the child of that name; raises LauncherError that lists the names there are."""
+        if name not in self._children:
+            raise LauncherError(f"there is no process {name!r}; there are: {', '.join(self._children)}")
+        return self._children[name]
+
+    def faults(self) -> list[str]:
+        """Return what is wrong with each child that cannot be kept running."""
+        return [child.fault for child in self._children.values() if child.fault]
+
+    async def start(self, programs: Iterable[Program]) -> None:
+        """Start programs, all at once; the log of the run before is kept as `.log.1`."""
+        children = []
+        for program in programs:
+            log = self._logs / f"{program.name}.log"
+            if log.exists():
+                log.replace(log.with_suffix(".log.1"))
+            child = Supervised(program, log, restart=self._restart)
+            self._children[program.name] = child
+            children.append(child)
+        await asyncio.gather(*(child.start() for child in children))
+
+    async def stop(self, names: Iterable[str]) -> None:
+        """End those of the named children that there are, all at once, and wait until they are gone."""
+        children = [self._children[name] for name in names if name in self._children]
+        await asyncio.gather(*(child.stop(self._hurry) for child in children))
+
+    def hurry(self) -> None:
+        """Make every stop, also one under way, kill at once."""
+        self._loop.call_soon_threadsafe(self._hurry.set)
+
+    def close(self) -> None:
+        """End the loop and its thread; the children have been stopped before."""
+        self.call(self._loop.shutdown_asyncgens())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()

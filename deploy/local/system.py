@@ -1,0 +1,297 @@
+"""A whole running system: servers, apps and sidecars, as one object."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shlex
+import time
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from deploy.local import plan, servers
+from deploy.local.errors import LauncherError
+from deploy.local.plan import Folders, Service
+from deploy.local.ports import HOST, PortBlock, claim_block, claim_written_block, require_free
+from deploy.local.processes import MARKER, Program
+from deploy.local.readiness import Probe, check_probe, http_probe, wait_until_ready
+from deploy.local.runfile import App, load_run_file
+from deploy.local.runlock import RunLock, end_leftovers
+from deploy.local.servers import Binaries
+from deploy.local.supervisor import Supervisor
+
+logger = logging.getLogger(__name__)
+READY_SECONDS = 60.0
+GATEWAY = "gateway"
+_LAST_PORT = 65535
+_SERVERS = ("placement", "scheduler", "model")
+
+
+class System:
+    """Starts and supervises the apps of `dapr.yaml` with their sidecars and servers; a context manager.
+
+    `checkout` is the folder with `dapr.yaml` and the code, `home` the one in which `.dovecote` keeps the data
+    (default: the checkout); a home runs one system at a time. `apps` are names from the run file or `App`
+    objects (None: all; the same app twice: two replicas, the second called `<app-id>-2`). `broker` and `llm`
+    name folders of `components/pubsub` and `components/llm`; `resources` are further folders of components.
+    `env` is added to the environment of everything started; `programs` are started with the servers. With
+    `restart` off a process that dies stays dead. With `as_written` the ports are those of the run file, else
+    they are moved to a free block.
+    """
+
+    def __init__(  # noqa: PLR0913 - each is one plain choice of the caller
+        self,
+        checkout: Path,
+        home: Path | None = None,
+        *,
+        apps: Sequence[str | App] | None = None,
+        broker: str | None = None,
+        llm: str | None = None,
+        env: Mapping[str, str] | None = None,
+        resources: Sequence[Path] = (),
+        programs: Sequence[Program] = (),
+        with_model: bool = True,
+        restart: bool = True,
+        as_written: bool = False,
+        runtime: Binaries | None = None,
+    ) -> None:
+        self._folders = Folders(
+            checkout.resolve(), (home or checkout).resolve(), broker, llm, tuple(resources)
+        )
+        self._apps = load_run_file(checkout / "dapr.yaml").select(apps)
+        for app in self._apps:
+            self._folders.components(app)
+        self._programs = tuple(programs)
+        self._with_model = with_model
+        self._restart = restart
+        self._as_written = as_written
+        self._runtime = runtime
+        self._given_env = {**os.environ, **(env or {})}
+        self.env: dict[str, str] = {}
+        self._lock = RunLock(self._folders.home)
+        self._block: PortBlock | None = None
+        self._supervisor: Supervisor | None = None
+        self._services: dict[str, Service] = {}
+
+    def __enter__(self) -> Self:
+        self.start()
+        try:
+            self.wait_ready()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Start everything; servers answer when this returns, apps when `wait_ready` does.
+
+        Raises a LauncherError that says why not, and then leaves nothing running.
+        """
+        self._lock.acquire()
+        try:
+            self._start()
+        except BaseException:
+            self.stop()
+            raise
+
+    def _start(self) -> None:
+        began = time.monotonic()
+        data = self._folders.data
+        logs = data / "logs"
+        logs.mkdir(parents=True, exist_ok=True)
+        if ended := end_leftovers(self._folders.home):
+            logger.warning("ended %d processes that an earlier run left behind", ended)
+        if self._runtime is None:
+            from deploy.local.runtime import get_runtime  # noqa: PLC0415
+
+            self._runtime = get_runtime()
+        runtime = self._runtime
+        self._claim_ports()
+        self._prepare_env()
+        # Rows of an earlier run would send calls to ports that are no longer its.
+        for stale in data.glob("nr.db*"):
+            stale.unlink()
+        supervisor = self._supervisor = Supervisor(logs, restart=self._restart)
+        if not self._own_redis:
+            supervisor.call(servers.require_reachable(self.env["REDIS_HOST"]))
+        supervisor.call(supervisor.start(self._servers(runtime)))
+        supervisor.call(wait_until_ready(self._server_probes(), supervisor.faults, READY_SECONDS))
+        _say("servers", began)
+        self._plan_services(runtime)
+        self._lock.record(self._services[GATEWAY].url if GATEWAY in self._services else None)
+        started = [
+            program for service in self._services.values() for program in (service.program, service.sidecar)
+        ]
+        supervisor.call(supervisor.start(started))
+
+    def stop(self) -> None:
+        """End everything: apps first, then sidecars, servers, and Redis last; harmless when nothing runs."""
+        if self._supervisor is not None:
+            services = self._services.values()
+            extra = [program.name for program in self._programs]
+            for group in (
+                [service.name for service in services],
+                [service.sidecar.name for service in services],
+                [*extra, *_SERVERS],
+                ["redis"],
+            ):
+                self._supervisor.call(self._supervisor.stop(group))
+            self._supervisor.close()
+            self._supervisor = None
+            end_leftovers(self._folders.home)
+        if self._block is not None:
+            self._block.release()
+            self._block = None
+        self._lock.release()
+
+    def hurry(self) -> None:
+        """Make a `stop` that is under way kill everything at once; for signal handlers and other threads."""
+        if self._supervisor is not None:
+            self._supervisor.hurry()
+
+    def wait_ready(self, timeout: float = READY_SECONDS) -> None:
+        """Wait until servers, apps and sidecars all say that they are ready.
+
+        Raises NotReadyError after `timeout` seconds, naming each that is not and its answer, or at once with the
+        end of its log when a process cannot be kept running.
+        """
+        probes: dict[str, Probe] = self._server_probes()
+        for service in self._services.values():
+            # Asked of the sidecar too: an app that says ready may not know that its sidecar is away.
+            sidecar = f"{service.sidecar_url}/v1.0/healthz/outbound"
+            probes[service.name] = http_probe(f"{service.url}/readyz", sidecar)
+        self._supervised.call(wait_until_ready(probes, self._supervised.faults, timeout))
+
+    @property
+    def offset(self) -> int:
+        """What is added to each port of the run file."""
+        if self._block is None:
+            raise LauncherError("the system is not started")
+        return self._block.offset
+
+    def url(self, app: str = GATEWAY) -> str:
+        """Return the address of an app, such as `http://127.0.0.1:21210`."""
+        return self._service(app).url
+
+    def sidecar_url(self, app: str) -> str:
+        """Return the address of the HTTP API of the app's sidecar."""
+        return self._service(app).sidecar_url
+
+    def pid(self, name: str) -> int | None:
+        """Return the process id of an app, a sidecar (`<app>-daprd`) or a server; None while it is dead."""
+        return self._supervised.child(name).pid
+
+    def kill(self, name: str) -> None:
+        """Kill a process as a crash would; returns when it is gone. With `restart` it comes back."""
+        self._supervised.call(self._supervised.child(name).kill())
+
+    def kill_sidecar(self, app: str) -> None:
+        """Kill the sidecar of an app as a crash would."""
+        self.kill(self._service(app).sidecar.name)
+
+    def halt(self, name: str) -> None:
+        """End a process with SIGTERM and keep it down until `resume`."""
+        self._supervised.child(name)
+        self._supervised.call(self._supervised.stop([name]))
+
+    def resume(self, name: str) -> None:
+        """Start a process that was halted, or that died while `restart` is off."""
+        self._supervised.call(self._supervised.child(name).start())
+
+    def log(self, name: str) -> str:
+        """Return what a process has written in this run."""
+        return self._supervised.child(name).log.read_text(errors="replace")
+
+    def write_env(self) -> Path:
+        """Write the variables that daprd needs to a shell script for the owner only; returns its path."""
+        path = self._folders.data / "env"
+        names = ("REDIS_HOST", "REDIS_PASSWORD", "DEMO_MODEL_URL", "DAPR_HOST_IP")
+        servers.write_secret(
+            path, "".join(f"export {name}={shlex.quote(self.env[name])}\n" for name in names)
+        )
+        return path
+
+    def _claim_ports(self) -> None:
+        ports = plan.checked_ports(self._apps)
+        if self._as_written:
+            self._block = claim_written_block(ports)
+        else:
+            self._block = claim_block(self._folders.home, ports, self._folders.data / "ports.json")
+
+    def _plan_services(self, runtime: Binaries) -> None:
+        apps = self._fixed([app.shifted(self.offset) for app in self._apps])
+        planned = plan.services(apps, self._folders, runtime.daprd, self.offset, self.env)
+        self._services = {service.name: service for service in planned}
+
+    def _fixed(self, apps: list[App]) -> list[App]:
+        text = self.env.get("DOVECOTE_PORT")
+        if text is None:
+            return apps
+        if not text.isdecimal() or not 0 < int(text) <= _LAST_PORT:
+            raise LauncherError(f"DOVECOTE_PORT is {text!r}: it must be a port number")
+        require_free(int(text), "set DOVECOTE_PORT to another one, or unset it")
+        return [app.model_copy(update={"port": int(text)}) if app.app_id == GATEWAY else app for app in apps]
+
+    def _prepare_env(self) -> None:
+        data = self._folders.data
+        self.env = {**self._given_env, MARKER: str(self._folders.home), "DAPR_HOST_IP": HOST}
+        self.env["DEMO_MODEL_URL"] = f"http://{HOST}:{servers.MODEL + self.offset}/v1"
+        if "REDIS_HOST" in self.env:
+            self.env.setdefault("REDIS_PASSWORD", "")
+        else:
+            self.env["REDIS_HOST"] = f"{HOST}:{servers.REDIS + self.offset}"
+            self.env["REDIS_PASSWORD"] = servers.kept_password(data / "redis.password")
+
+    @property
+    def _own_redis(self) -> bool:
+        return "REDIS_HOST" not in self._given_env
+
+    def _servers(self, runtime: Binaries) -> list[Program]:
+        data, offset, env = self._folders.data, self.offset, self.env
+        programs = [
+            servers.placement(runtime.placement, data, offset, env),
+            servers.scheduler(runtime.scheduler, data, offset, env),
+            *self._programs,
+        ]
+        if self._own_redis:
+            programs.append(servers.redis(data, servers.REDIS + offset, env["REDIS_PASSWORD"], env))
+        if self._with_model:
+            programs.append(servers.model(self._folders.checkout, servers.MODEL + offset, env))
+        return programs
+
+    def _server_probes(self) -> dict[str, Probe]:
+        offset = self.offset
+        probes = {
+            "placement": http_probe(f"http://{HOST}:{servers.PLACEMENT_HEALTH + offset}/healthz"),
+            "scheduler": http_probe(f"http://{HOST}:{servers.SCHEDULER_HEALTH + offset}/healthz"),
+        }
+        if self._own_redis:
+            answers = partial(servers.redis_answers, servers.REDIS + offset, self.env["REDIS_PASSWORD"])
+            probes["redis"] = check_probe(answers, "does not answer PING")
+        if self._with_model:
+            listens = partial(servers.listens, f"{HOST}:{servers.MODEL + offset}")
+            probes["model"] = check_probe(listens, "does not listen")
+        return probes
+
+    @property
+    def _supervised(self) -> Supervisor:
+        if self._supervisor is None:
+            raise LauncherError("the system is not started")
+        return self._supervisor
+
+    def _service(self, name: str) -> Service:
+        if name not in self._services:
+            raise LauncherError(f"there is no app {name!r}; there are: {', '.join(self._services)}")
+        return self._services[name]
+
+
+def _say(what: str, began: float) -> None:
+    logger.info("%-24s %5.1f s", what, time.monotonic() - began)
