@@ -1,0 +1,32 @@
+"""Dovecote: multi-agent services on Dapr."""
+
+from dovecote.agent import Agent, Budget
+from dovecote.app import App
+from dovecote.errors import DovecoteError, Reject, ToolError
+from dovecote.messages import Message, MessageType, Priority
+from dovecote.orchestrator import Orchestrator
+from dovecote.plan import PlanContext
+from dovecote.ports import Bus
+from dovecote.results import AgentResult, Source, Step, TaskResult
+from dovecote.tools import Call, Tools
+
+__all__ = [
+    "Agent",
+    "AgentResult",
+    "App",
+    "Budget",
+    "Bus",
+    "Call",
+    "DovecoteError",
+    "Message",
+    "MessageType",
+    "Orchestrator",
+    "PlanContext",
+    "Priority",
+    "Reject",
+    "Source",
+    "Step",
+    "TaskResult",
+    "ToolError",
+    "Tools",
+]

@@ -1,0 +1,194 @@
+"""An app: what one microservice is made of, and its FastAPI form."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Callable, Sequence
+from functools import cached_property
+from typing import Any, Literal, TypeVar
+
+from fastapi import APIRouter, FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+
+from dovecote.dapr import connect
+from dovecote.directory import MISSED_HEARTBEATS, Directory, Registration, keep_lease
+from dovecote.errors import ConfigurationError, DovecoteError, InvalidInputError, outcome
+from dovecote.feed import Feed
+from dovecote.messages import MessageType, new_id
+from dovecote.ports import Activity, Handler, Ports, Subscription, ToolSpec, WorkflowFunction
+from dovecote.settings import Settings, get_settings
+
+log = logging.getLogger(__name__)
+
+H = TypeVar("H", bound=Handler)
+Connect = Callable[["App", FastAPI, Settings], contextlib.AbstractAsyncContextManager[Ports]]
+
+
+class App:
+    """One microservice: its name is its app-id.
+
+    Collects subscriptions, workflows, activities and HTTP routes; `asgi` is the app to serve. An agent or a
+    tool (`kind`) announces itself to the directory with its capabilities.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        kind: Literal["agent", "tool"] | None = None,
+        capabilities: Sequence[str] = (),
+        description: str = "",
+    ) -> None:
+        if not name.replace("-", "").isalnum() or not name.islower():
+            raise ConfigurationError(
+                f"app name {name!r} is not an app-id", mend="use lower-case letters, digits and -"
+            )
+        self.name = name
+        self.kind = kind
+        self.capabilities = [*capabilities]
+        self.description = description
+        self.tools: list[ToolSpec] = []
+        self.router = APIRouter()
+        self.subscriptions: list[Subscription] = []
+        self.workflows: dict[str, WorkflowFunction] = {}
+        self.activities: dict[str, Activity] = {}
+        self._running: Running | None = None
+
+    def subscribe(
+        self,
+        topic: str,
+        *,
+        bulk: bool = False,
+        default_type: MessageType = MessageType.EVENT,
+        dead_letter: bool = True,
+    ) -> Callable[[H], H]:
+        """Make the decorated async function the handler of a topic; returns the function itself."""
+
+        def add(handler: H) -> H:
+            self.subscriptions.append(
+                Subscription(topic, handler, bulk=bulk, default_type=default_type, dead_letter=dead_letter)
+            )
+            return handler
+
+        return add
+
+    @property
+    def running(self) -> "Running":
+        """What exists while the app runs: ports, directory, feed."""
+        if self._running is None:
+            raise ConfigurationError(f"app {self.name!r} is not running", mend="serve its `app`")
+        return self._running
+
+    @cached_property
+    def asgi(self) -> FastAPI:
+        """The app on its Dapr sidecar."""
+        return self.build(connect)
+
+    def build(self, connect: Connect, settings: Settings | None = None) -> FastAPI:
+        """The app on any implementation of the ports; the settings are read when it starts."""
+
+        @contextlib.asynccontextmanager
+        async def lifespan(api: FastAPI) -> AsyncIterator[None]:
+            used = settings or get_settings()
+            async with connect(self, api, used) as ports, _run(self, ports, used):
+                yield
+
+        api = FastAPI(title=self.name, description=self.description, lifespan=lifespan)
+        api.include_router(_health(self))
+        api.include_router(self.router)
+        api.add_exception_handler(DovecoteError, _problem)
+        api.add_exception_handler(RequestValidationError, _problem)
+        api.add_exception_handler(Exception, _problem)
+        return api
+
+
+class Running:
+    """What an app has while it runs."""
+
+    def __init__(self, app: App, ports: Ports, settings: Settings) -> None:
+        self.ports = ports
+        self.settings = settings
+        self.directory = Directory(ports.invoke)
+        self.feed = Feed(ports.bus)
+        self.registered = asyncio.Event()
+        self.stopping = False
+        self.registration = app.kind and Registration(
+            app_id=app.name,
+            replica=new_id(),
+            kind=app.kind,
+            description=app.description,
+            capabilities=[app.name, *app.capabilities],
+            tools=app.tools,
+            lease=settings.heartbeat * MISSED_HEARTBEATS,
+        )
+
+    async def missing(self) -> list[str]:
+        """What keeps the app from taking work."""
+        missing = await self.ports.missing()
+        if self.registration and not self.registered.is_set():
+            missing.append("not registered in the directory")
+        if self.stopping:
+            missing.append("stopping")
+        return missing
+
+
+@contextlib.asynccontextmanager
+async def _run(app: App, ports: Ports, settings: Settings) -> AsyncIterator[None]:
+    running = app._running = Running(app, ports, settings)  # noqa: SLF001 - the app's own lifespan
+    lease: asyncio.Task[None] | None = None
+    if running.registration:
+        lease = asyncio.create_task(
+            keep_lease(running.directory, running.registration, settings.heartbeat, running.registered)
+        )
+    try:
+        yield
+    finally:
+        running.stopping = True
+        if lease is not None and running.registration:
+            lease.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await lease
+            with contextlib.suppress(DovecoteError):
+                await running.directory.leave(running.registration)
+        await running.feed.close()
+        app._running = None  # noqa: SLF001
+
+
+def _health(app: App) -> APIRouter:
+    router = APIRouter(tags=["health"])
+
+    @router.get("/healthz")
+    async def healthz() -> dict[str, str]:
+        """Whether the process is alive."""
+        return {"status": "ok"}
+
+    @router.get("/readyz")
+    async def readyz() -> JSONResponse:
+        """Whether sidecar, components, subscriptions and worker are really there."""
+        missing = await app.running.missing()
+        return JSONResponse({"ready": not missing, "missing": missing}, 503 if missing else 200)
+
+    return router
+
+
+async def _problem(_: Request, error: Exception) -> JSONResponse:
+    """An error as application/problem+json (RFC 9457); never a stack trace."""
+    if isinstance(error, RequestValidationError):
+        text = "; ".join(f"{'.'.join(map(str, row['loc']))}: {row['msg']}" for row in error.errors())
+        error = InvalidInputError(text)
+    status, _verdict = outcome(error)
+    if not isinstance(error, DovecoteError):
+        log.error("unexpected error", exc_info=error)
+    known = isinstance(error, DovecoteError)
+    name = type(error).__name__ if known else "InternalError"
+    body: dict[str, Any] = {
+        "type": f"urn:dovecote:{name}",
+        "title": name,
+        "status": status,
+        "detail": str(error) if known else "an unexpected error; the log has it",
+    }
+    if isinstance(error, DovecoteError) and error.mend:
+        body["mend"] = error.mend
+    return JSONResponse(body, status, media_type="application/problem+json")

@@ -1,0 +1,57 @@
+"""The bus on Dapr pub/sub."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
+
+from pydantic_core import from_json
+
+from dovecote.dapr.sidecar import PUBSUB, Sidecar, failure
+from dovecote.errors import NotFoundError, UnavailableError
+from dovecote.messages import Message
+from dovecote.topics import Capabilities
+
+_EVENT: Final = "application/cloudevents+json"
+
+
+class DaprBus:
+    """Publishes CloudEvents through the component `pubsub`, whichever broker that is."""
+
+    def __init__(self, sidecar: Sidecar, capabilities: Callable[[], Awaitable[Capabilities]]) -> None:
+        self._sidecar = sidecar
+        self._capabilities = capabilities
+
+    async def publish(self, topic: str, message: Message) -> None:
+        """Return when the broker has taken it; UnavailableError otherwise."""
+        spelled = (await self._capabilities()).spell(topic)
+        ttl = f"?metadata.ttlInSeconds={max(1, round(message.ttl))}" if message.ttl else ""
+        status, body = await self._sidecar.request(
+            "POST",
+            f"/v1.0/publish/{PUBSUB}/{spelled}{ttl}",
+            message.to_cloudevent(),
+            headers={"content-type": _EVENT},
+        )
+        _check(topic, status, body)
+
+    async def publish_batch(self, topic: str, messages: Sequence[Message]) -> None:
+        """Publish several in one call; UnavailableError names those that were not taken."""
+        spelled = (await self._capabilities()).spell(topic)
+        entries = [
+            {"entryId": str(number), "event": message.to_cloudevent(), "contentType": _EVENT}
+            for number, message in enumerate(messages)
+        ]
+        status, body = await self._sidecar.request("POST", f"/v1.0/publish/bulk/{PUBSUB}/{spelled}", entries)
+        failed = from_json(body).get("failedEntries", []) if body else []
+        if failed:
+            first = failed[0]
+            raise UnavailableError(
+                f"{len(failed)} of {len(messages)} messages to {topic!r} were not taken; "
+                f"the first was {messages[int(first['entryId'])].id!r}: {first.get('error')}"
+            )
+        _check(topic, status, body)
+
+
+def _check(topic: str, status: int, body: bytes) -> None:
+    if status == 404:  # noqa: PLR2004 - HTTP
+        raise NotFoundError(f"topic {topic!r}: {body[:300].decode(errors='replace')}")
+    if status >= 300:  # noqa: PLR2004 - HTTP
+        raise failure(f"publishing to {topic!r}", status, body)

@@ -1,0 +1,108 @@
+"""Connects an app to its sidecar, and tells what is still missing."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
+
+from fastapi import FastAPI
+
+from dovecote.dapr.bus import DaprBus
+from dovecote.dapr.inbound import Inbound
+from dovecote.dapr.invoke import DaprInvoke
+from dovecote.dapr.model import DaprModel
+from dovecote.dapr.sidecar import COMPONENTS, PUBSUB, Sidecar
+from dovecote.dapr.state import DaprState
+from dovecote.dapr.workflow import DaprWorkflows
+from dovecote.delivery import Deliveries
+from dovecote.errors import UnavailableError
+from dovecote.ports import Ports
+from dovecote.settings import Settings
+from dovecote.topics import Capabilities, read_capabilities
+
+if TYPE_CHECKING:
+    from dovecote.app import App
+
+
+class Connection:
+    """All that one app holds of its sidecar."""
+
+    def __init__(self, app: "App", settings: Settings) -> None:
+        self._app = app
+        self._settings = settings
+        self._sidecar = Sidecar(settings.dapr_http_port)
+        self._capabilities: Capabilities | None = None
+        self._workflows = DaprWorkflows(settings.dapr_grpc_port)
+        self._model = DaprModel(settings.dapr_grpc_port)
+        self._worker_started = False
+        for name, workflow in app.workflows.items():
+            self._workflows.register(name, workflow)
+        for name, activity in app.activities.items():
+            self._workflows.register_activity(name, activity)
+        bus = DaprBus(self._sidecar, self.capabilities)
+        self.deliveries = Deliveries(app.name, bus, settings.concurrency)
+        self.ports = Ports(
+            bus=bus,
+            invoke=DaprInvoke(self._sidecar),
+            state=DaprState(self._sidecar),
+            model=self._model,
+            workflows=self._workflows,
+            missing=self.missing,
+        )
+
+    async def capabilities(self) -> Capabilities:
+        """The active broker's row, by the component type that the sidecar reports."""
+        if self._capabilities is None:
+            kind = await self._sidecar.component_type(PUBSUB)
+            self._capabilities = read_capabilities(self._settings.capabilities, kind)
+        return self._capabilities
+
+    async def start_worker(self) -> None:
+        """Connect the workflow worker as soon as the sidecar takes calls."""
+        await self._sidecar.wait_until_healthy()
+        await self._workflows.start()
+        self._worker_started = True
+
+    async def missing(self) -> list[str]:
+        """What is not there yet: sidecar, components, subscriptions, workflow worker."""
+        try:
+            metadata = await self._sidecar.metadata()
+        except UnavailableError as error:
+            return [str(error)]
+        loaded = {component["name"] for component in metadata.get("components", [])}
+        missing = [f"component {name!r} is not loaded" for name in COMPONENTS if name not in loaded]
+        subscribed = {row["topic"] for row in metadata.get("subscriptions", [])}
+        if not missing:
+            broker = await self.capabilities()
+            missing += [
+                f"topic {wanted.topic!r} is not subscribed"
+                for wanted in self._app.subscriptions
+                if broker.subscription(wanted.topic, self._app.name) not in subscribed
+            ]
+        if not self._worker_started:
+            missing.append("the workflow worker is not connected")
+        return missing
+
+    async def close(self) -> None:
+        """Let go of everything."""
+        await self._workflows.stop()
+        await self._model.close()
+        await self._sidecar.close()
+
+
+@contextlib.asynccontextmanager
+async def connect(app: "App", api: FastAPI, settings: Settings) -> AsyncIterator[Ports]:
+    """The ports of an app on its sidecar.
+
+    Returns at once: the sidecar looks for the app's port first, and the app must listen by then.
+    """
+    connection = Connection(app, settings)
+    Inbound(api, app, connection.deliveries, connection.capabilities)
+    starting = asyncio.create_task(connection.start_worker())
+    try:
+        yield connection.ports
+    finally:
+        starting.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await starting
+        await connection.close()

@@ -1,0 +1,104 @@
+"""Deliveries from the sidecar: programmatic subscriptions, one event or a bulk of them a request."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, Final
+
+from dapr.ext.fastapi import DaprApp
+from fastapi import FastAPI
+from pydantic_core import from_json, to_json
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from dovecote import topics
+from dovecote.dapr.sidecar import PUBSUB
+from dovecote.delivery import Deliveries
+from dovecote.ports import Subscription
+from dovecote.topics import Capabilities
+
+if TYPE_CHECKING:
+    from dovecote.app import App
+
+BULK_MESSAGES: Final = 100
+BULK_WAIT_MS: Final = 5
+
+
+class Inbound(DaprApp):
+    """Dapr's FastAPI extension, with bulk delivery.
+
+    Its own `subscribe` has neither bulk nor a dead-letter policy of ours, and sends each event through
+    FastAPI's layers, which cost more than the handler (bench/README.md); so the list of subscriptions is
+    ours, and deliveries are plain routes.
+    """
+
+    def __init__(
+        self,
+        api: FastAPI,
+        app: "App",
+        deliveries: Deliveries,
+        capabilities: Callable[[], Awaitable[Capabilities]],
+    ) -> None:
+        super().__init__(api)
+        self._name = app.name
+        self._wanted = app.subscriptions
+        self._deliveries = deliveries
+        self._capabilities = capabilities
+        for number, subscription in enumerate(self._wanted):
+            endpoint = self._bulk(subscription) if subscription.bulk else self._single(subscription)
+            # First in the list: the router tries routes in order, and these are the hot ones.
+            api.router.routes.insert(0, Route(_route(number), endpoint, methods=["POST"]))
+
+    async def _get_subscriptions(self) -> list[dict[str, Any]]:
+        """What the sidecar is to subscribe to, in the active broker's spelling."""
+        broker = await self._capabilities()
+        rows = []
+        for number, wanted in enumerate(self._wanted):
+            row: dict[str, Any] = {
+                "pubsubname": PUBSUB,
+                "topic": broker.subscription(wanted.topic, self._name),
+                "route": _route(number),
+            }
+            if wanted.dead_letter:
+                row["deadLetterTopic"] = broker.spell(topics.DEAD_LETTERS)
+            if wanted.bulk:
+                row["bulkSubscribe"] = {
+                    "enabled": True,
+                    "maxMessagesCount": BULK_MESSAGES,
+                    "maxAwaitDurationMs": BULK_WAIT_MS,
+                }
+            rows.append(row)
+        return rows
+
+    def _single(self, subscription: Subscription) -> Callable[[Request], Awaitable[Response]]:
+        async def deliver(request: Request) -> Response:
+            event = from_json(await request.body())
+            status = await self._deliveries.deliver(subscription, event)
+            return _json({"status": status})
+
+        return deliver
+
+    def _bulk(self, subscription: Subscription) -> Callable[[Request], Awaitable[Response]]:
+        async def deliver(request: Request) -> Response:
+            entries = from_json(await request.body())["entries"]
+            statuses = await asyncio.gather(
+                *(self._deliveries.deliver(subscription, entry["event"]) for entry in entries)
+            )
+            return _json(
+                {
+                    "statuses": [
+                        {"entryId": entry["entryId"], "status": status}
+                        for entry, status in zip(entries, statuses, strict=True)
+                    ]
+                }
+            )
+
+        return deliver
+
+
+def _route(number: int) -> str:
+    return f"/deliveries/{number}"
+
+
+def _json(value: object) -> Response:
+    return Response(to_json(value), media_type="application/json")

@@ -1,0 +1,88 @@
+"""The sidecar's HTTP API: one pooled session for everything that is not workflow or model."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any, Final
+
+import aiohttp
+from pydantic_core import from_json, to_json
+
+from dovecote.errors import DovecoteError, UnavailableError
+
+PUBSUB: Final = "pubsub"
+STATESTORE: Final = "statestore"
+MODEL: Final = "llm"
+COMPONENTS: Final = (PUBSUB, STATESTORE, MODEL)
+
+_POLL: Final = 0.05
+
+
+class Sidecar:
+    """Requests to the sidecar at a port of this host, over connections that are kept."""
+
+    def __init__(self, http_port: int) -> None:
+        self._base = f"http://127.0.0.1:{http_port}"
+        # The sidecar is the only peer: its own limits decide, not the pool's.
+        self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._session.close()
+
+    async def request(
+        self,
+        verb: str,
+        path: str,
+        body: object = None,
+        *,
+        headers: Mapping[str, str] | None = None,
+        limit: float = 60.0,
+    ) -> tuple[int, bytes]:
+        """Status and body of one call; UnavailableError when the sidecar itself cannot be reached."""
+        data = None if body is None else to_json(body)
+        sent = {"content-type": "application/json", **(headers or {})}
+        try:
+            async with self._session.request(
+                verb, self._base + path, data=data, headers=sent, timeout=aiohttp.ClientTimeout(total=limit)
+            ) as response:
+                return response.status, await response.read()
+        except TimeoutError as error:
+            raise UnavailableError(f"{path} did not answer within {limit:g} s") from error
+        except aiohttp.ClientError as error:
+            raise UnavailableError(f"the sidecar at {self._base} does not answer: {error}") from error
+
+    async def metadata(self) -> dict[str, Any]:
+        """What the sidecar has loaded: components, subscriptions, workers."""
+        status, body = await self.request("GET", "/v1.0/metadata", limit=5)
+        if status != 200:  # noqa: PLR2004 - HTTP
+            raise UnavailableError(f"the sidecar's metadata answered {status}")
+        metadata: dict[str, Any] = from_json(body)
+        return metadata
+
+    async def component_type(self, name: str) -> str:
+        """The type of a loaded component, waiting until the sidecar has loaded it."""
+        while True:
+            try:
+                for component in (await self.metadata()).get("components", []):
+                    if component["name"] == name:
+                        return str(component["type"])
+            except UnavailableError:
+                pass
+            await asyncio.sleep(_POLL)
+
+    async def wait_until_healthy(self) -> None:
+        """Return when the sidecar takes calls."""
+        while True:
+            try:
+                status, _ = await self.request("GET", "/v1.0/healthz/outbound", limit=5)
+                if status < 300:  # noqa: PLR2004 - HTTP
+                    return
+            except UnavailableError:
+                pass
+            await asyncio.sleep(_POLL)
+
+
+def failure(what: str, status: int, body: bytes) -> DovecoteError:
+    """The error of a call to the sidecar that did not succeed."""
+    text = body[:500].decode(errors="replace")
+    return UnavailableError(f"{what}: the sidecar answered {status}: {text}")

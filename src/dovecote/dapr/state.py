@@ -1,0 +1,71 @@
+"""State on the component `statestore`.
+
+Through the HTTP API: the SDK's transaction has no per-write concurrency, which `create` needs.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import quote
+
+from pydantic_core import from_json
+
+from dovecote.dapr.sidecar import STATESTORE, Sidecar, failure
+from dovecote.errors import ConflictError
+from dovecote.ports import Item, Write
+
+_PATH = f"/v1.0/state/{STATESTORE}"
+
+
+class DaprState:
+    """JSON values under this app's own keys."""
+
+    def __init__(self, sidecar: Sidecar) -> None:
+        self._sidecar = sidecar
+
+    async def get(self, key: str) -> Item | None:
+        """The value, or None."""
+        return (await self.get_many([key])).get(key)
+
+    async def get_many(self, keys: Sequence[str]) -> dict[str, Item]:
+        """Those of the keys that exist."""
+        if not keys:
+            return {}
+        status, body = await self._sidecar.request("POST", f"{_PATH}/bulk", {"keys": list(keys), "parallelism": 10})
+        if status >= 300:  # noqa: PLR2004 - HTTP
+            raise failure("reading state", status, body)
+        rows: list[dict[str, Any]] = from_json(body)
+        for row in rows:
+            if row.get("error"):
+                raise failure(f"reading {row['key']!r}", status, str(row["error"]).encode())
+        return {row["key"]: Item(row["data"], row.get("etag", "")) for row in rows if row.get("data") is not None}
+
+    async def write(self, *writes: Write) -> None:
+        """Write all or nothing; ConflictError if an ETag or `create` does not hold."""
+        operations = [{"operation": "upsert", "request": _upsert(write)} for write in writes]
+        status, body = await self._sidecar.request("POST", f"{_PATH}/transaction", {"operations": operations})
+        if status >= 300:  # noqa: PLR2004 - HTTP
+            if _is_conflict(body):
+                raise ConflictError(f"somebody else wrote one of {[write.key for write in writes]} first")
+            raise failure("writing state", status, body)
+
+    async def delete(self, key: str) -> None:
+        """Remove a key; a missing one is no error."""
+        status, body = await self._sidecar.request("DELETE", f"{_PATH}/{quote(key, safe='')}")
+        if status >= 300:  # noqa: PLR2004 - HTTP
+            raise failure(f"deleting {key!r}", status, body)
+
+
+def _upsert(write: Write) -> dict[str, Any]:
+    request: dict[str, Any] = {"key": write.key, "value": write.value}
+    if write.etag is not None:
+        request["etag"] = write.etag
+    if write.create or write.etag is not None:
+        request["options"] = {"concurrency": "first-write"}
+    if write.ttl is not None:
+        request["metadata"] = {"ttlInSeconds": str(write.ttl)}
+    return request
+
+
+def _is_conflict(body: bytes) -> bool:
+    text = body.lower()
+    return b"etag" in text or b"failed to set key" in text or b"user_script" in text or b"error 1" in text

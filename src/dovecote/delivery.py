@@ -1,0 +1,79 @@
+"""What happens to a delivered message: the same on every transport.
+
+A message is acknowledged only after its handler returned. What fails for good, and each failed attempt,
+is told with its reason to the failures topic, where the recorder joins it with the dead letter.
+"""
+
+import asyncio
+import logging
+import traceback
+from collections import OrderedDict
+from typing import Any, Final, Literal
+
+from dovecote import topics
+from dovecote.errors import InvalidInputError, UnavailableError, outcome
+from dovecote.messages import Message, MessageType
+from dovecote.ports import Bus, Subscription
+
+log = logging.getLogger(__name__)
+
+Status = Literal["SUCCESS", "RETRY", "DROP"]
+_REMEMBERED: Final = 10_000
+
+
+class Deliveries:
+    """Runs handlers, at most `limit` at once, and turns what they raise into a verdict for the broker."""
+
+    def __init__(self, app_id: str, bus: Bus, limit: int) -> None:
+        self._app_id = app_id
+        self._bus = bus
+        self._slots = asyncio.Semaphore(limit)
+        self._attempts: OrderedDict[tuple[str, str], int] = OrderedDict()
+
+    async def deliver(self, subscription: Subscription, event: dict[str, Any]) -> Status:
+        """Handle one event. SUCCESS: gone. RETRY: deliver it again. DROP: to the dead letters."""
+        async with self._slots:
+            try:
+                message = Message.from_cloudevent(event, default_type=subscription.default_type)
+                if message.expired():
+                    raise InvalidInputError(f"message {message.id!r} expired before it was handled")  # noqa: TRY301
+                await subscription.handler(message)
+            except Exception as error:  # noqa: BLE001 - whatever a handler raises becomes a verdict
+                return await self._failed(subscription, event, error)
+        if self._attempts:
+            self._attempts.pop((subscription.topic, str(event.get("id"))), None)
+        return "SUCCESS"
+
+    async def _failed(self, subscription: Subscription, event: dict[str, Any], error: Exception) -> Status:
+        key = (subscription.topic, str(event.get("id")))
+        attempt = self._attempts[key] = self._attempts.pop(key, 0) + 1
+        if len(self._attempts) > _REMEMBERED:
+            self._attempts.popitem(last=False)
+        _, verdict = outcome(error)
+        log.warning("%s %s: attempt %d failed (%s): %s: %s", *key, attempt, verdict, type(error).__name__, error)
+        if subscription.dead_letter:
+            await self._tell(key, attempt, verdict, error)
+        return verdict
+
+    async def _tell(self, key: tuple[str, str], attempt: int, verdict: Status, error: Exception) -> None:
+        topic, message_id = key
+        reason = Message(
+            id=f"{message_id}.{self._app_id}.failure.{attempt}",
+            type=MessageType.EVENT,
+            sender=self._app_id,
+            causation_id=message_id,
+            content={
+                "message_id": message_id,
+                "topic": topic,
+                "consumer": self._app_id,
+                "attempt": attempt,
+                "verdict": verdict,
+                "error": type(error).__name__,
+                "reason": str(error),
+                "traceback": "".join(traceback.format_exception(error)),
+            },
+        )
+        try:
+            await self._bus.publish(topics.FAILURES, reason)
+        except UnavailableError:
+            log.exception("%s: the reason of a failed attempt at %s could not be published", *key)

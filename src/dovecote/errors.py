@@ -1,0 +1,122 @@
+"""The errors of Dovecote, and what each means on the wire.
+
+DovecoteError
+├── ConfigurationError       the start is refused: a file, a key, a name is wrong
+├── InvalidInputError        what came in does not fit; sending it again will not help
+│   ├── TooLargeError        it is over a size limit
+│   └── Reject               a handler refuses a message for good: it is dead-lettered at once
+├── NotFoundError            there is no such task, tool or function
+├── ConflictError            somebody else wrote first
+├── ToolError                a tool failed; the model sees the text and may correct its call
+├── ModelError               the model refused the request (a bad key, a request it does not take)
+├── BudgetError              an agent used up its steps, model calls, tokens or time, or went in circles
+├── TaskFailedError          an agent answered with an error
+└── UnavailableError         not now; trying again may help
+    ├── ModelUnavailableError
+    ├── AgentUnavailableError
+    └── DeadlineError        the answer did not come in time
+"""
+
+from typing import Final, Literal
+
+
+class DovecoteError(Exception):
+    """Root of all errors that Dovecote raises: a text that names the cause, and the mend where there is one."""
+
+    def __init__(self, message: str, *, mend: str = "") -> None:
+        super().__init__(message)
+        self.mend = mend
+
+
+class ConfigurationError(DovecoteError):
+    """A setting, a component or a name is wrong; the start is refused."""
+
+
+class InvalidInputError(DovecoteError):
+    """What came in does not fit; sending it again will not help."""
+
+
+class TooLargeError(InvalidInputError):
+    """What came in is over a size limit."""
+
+
+class Reject(InvalidInputError):  # noqa: N818 - reads as what the handler does
+    """Raised by a handler to refuse a message for good."""
+
+
+class NotFoundError(DovecoteError):
+    """There is no such task, tool, function or topic."""
+
+
+class ConflictError(DovecoteError):
+    """Somebody else wrote first."""
+
+
+class ToolError(DovecoteError):
+    """A tool failed; the model sees the text and may correct its call."""
+
+
+class ModelError(DovecoteError):
+    """The model refused the request for good, for example because of its key."""
+
+
+class BudgetError(DovecoteError):
+    """An agent used up its steps, model calls, tokens or time, or repeats itself."""
+
+
+class TaskFailedError(DovecoteError):
+    """An agent that was asked answered with an error."""
+
+
+class UnavailableError(DovecoteError):
+    """Something does not answer now; trying again may help."""
+
+
+class ModelUnavailableError(UnavailableError):
+    """The model cannot be reached, is overloaded, or limits the rate."""
+
+
+class AgentUnavailableError(UnavailableError):
+    """No running agent or tool has that name or capability."""
+
+
+class DeadlineError(UnavailableError):
+    """The answer did not come in time."""
+
+
+Verdict = Literal["RETRY", "DROP"]
+
+# The one table: what an error is to an HTTP caller, and what becomes of the message that raised it.
+OUTCOMES: Final[dict[type[Exception], tuple[int, Verdict]]] = {
+    TooLargeError: (413, "DROP"),
+    InvalidInputError: (422, "DROP"),
+    NotFoundError: (404, "DROP"),
+    ConflictError: (409, "RETRY"),
+    ToolError: (422, "DROP"),
+    ModelError: (502, "DROP"),
+    BudgetError: (422, "DROP"),
+    TaskFailedError: (502, "DROP"),
+    DeadlineError: (504, "RETRY"),
+    UnavailableError: (503, "RETRY"),
+    ConfigurationError: (500, "RETRY"),
+    DovecoteError: (500, "RETRY"),
+    Exception: (500, "RETRY"),
+}
+
+
+def outcome(error: Exception) -> tuple[int, Verdict]:
+    """HTTP status and delivery verdict of an error: those of its nearest class in the table."""
+    return next(OUTCOMES[kind] for kind in type(error).__mro__ if kind in OUTCOMES)
+
+
+def is_retryable(error: Exception) -> bool:
+    """Whether the same request may succeed later."""
+    return outcome(error)[1] == "RETRY"
+
+
+def named(name: str, message: str) -> DovecoteError:
+    """The error of that class name, as it was raised in another process."""
+    kind = globals().get(name)
+    if isinstance(kind, type) and issubclass(kind, DovecoteError):
+        return kind(message)
+    return DovecoteError(f"{name}: {message}" if name else message)

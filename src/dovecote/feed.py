@@ -1,0 +1,46 @@
+"""The feed: news of tasks, published in batches beside the work, so that telling costs no time."""
+
+import asyncio
+import contextlib
+import logging
+
+from dovecote import topics
+from dovecote.errors import UnavailableError
+from dovecote.ports import Bus
+from dovecote.results import TaskEvent
+
+log = logging.getLogger(__name__)
+
+
+class Feed:
+    """Publishes task events in the order they were told; `close` waits for the last one."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+        self._queue: asyncio.Queue[TaskEvent] = asyncio.Queue()
+        self._worker = asyncio.create_task(self._run())
+
+    def tell(self, event: TaskEvent) -> None:
+        """Queue an event; returns at once."""
+        self._queue.put_nowait(event)
+
+    async def close(self, limit: float = 5.0) -> None:
+        """Publish what is queued, for `limit` seconds at most, and stop."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._queue.join(), limit)
+        self._worker.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._worker
+
+    async def _run(self) -> None:
+        while True:
+            batch = [await self._queue.get()]
+            while not self._queue.empty():
+                batch.append(self._queue.get_nowait())
+            try:
+                await self._bus.publish_batch(topics.TASK_EVENTS, [event.to_message() for event in batch])
+            except UnavailableError as error:
+                log.warning("%d task events could not be published: %s", len(batch), error)
+            finally:
+                for _ in batch:
+                    self._queue.task_done()

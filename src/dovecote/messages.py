@@ -1,0 +1,175 @@
+"""The message: one frozen model, carried as a CloudEvents 1.0 event."""
+
+import json
+import uuid
+from datetime import UTC, datetime
+from enum import IntEnum, StrEnum
+from typing import Any, Final, Self
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+
+from dovecote.errors import InvalidInputError
+
+
+class MessageType(StrEnum):
+    """What a message is for."""
+
+    TASK = "task"
+    QUERY = "query"
+    RESPONSE = "response"
+    EVENT = "event"
+    COMMAND = "command"
+    STATUS = "status"
+    NOTIFICATION = "notification"
+    ERROR = "error"
+
+
+class Priority(IntEnum):
+    """How soon a message is served: the smaller the number, the sooner."""
+
+    CRITICAL = 0
+    HIGH = 1
+    NORMAL = 2
+    LOW = 3
+    BACKGROUND = 4
+
+
+def new_id() -> str:
+    """A fresh identifier for a message or a task."""
+    return str(uuid.uuid4())
+
+
+def now() -> datetime:
+    """The time, in UTC."""
+    return datetime.now(UTC)
+
+
+class Message(BaseModel):
+    """What travels between services: content, and who says it to whom, why, and until when.
+
+    `ttl` is in seconds from `timestamp`; `recipient` None means everyone. `causation_id` is the message
+    that led to this one, `correlation_id` the request that this one answers, `conversation_id` the task
+    that all of them belong to.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str = Field(default_factory=new_id, min_length=1)
+    type: MessageType
+    sender: str
+    recipient: str | None = None
+    content: JsonValue = None
+    priority: Priority = Priority.NORMAL
+    timestamp: datetime = Field(default_factory=now)
+    ttl: float | None = Field(default=None, gt=0)
+    deadline: datetime | None = None
+    correlation_id: str | None = None
+    causation_id: str | None = None
+    conversation_id: str | None = None
+    reply_to: str | None = None
+    idempotency_key: str | None = None
+    metadata: dict[str, str] = Field(default_factory=dict)
+
+    def reply(self, content: JsonValue, *, sender: str, kind: MessageType = MessageType.RESPONSE) -> "Message":
+        """The answer to this message; its id follows from this one's, so a repeated answer is the same one."""
+        return Message(
+            id=f"{self.id}.reply",
+            type=kind,
+            sender=sender,
+            recipient=self.sender,
+            content=content,
+            priority=self.priority,
+            correlation_id=self.id,
+            causation_id=self.id,
+            conversation_id=self.conversation_id,
+            metadata=self.metadata,
+        )
+
+    def expired(self, at: datetime | None = None) -> bool:
+        """Whether its time to live or its deadline has passed."""
+        at = at or now()
+        if self.deadline is not None and at > self.deadline:
+            return True
+        return self.ttl is not None and (at - self.timestamp).total_seconds() > self.ttl
+
+    def to_cloudevent(self) -> dict[str, Any]:
+        """The CloudEvents 1.0 form, for the structured JSON content mode."""
+        event: dict[str, Any] = {
+            "specversion": "1.0",
+            "id": self.id,
+            "source": self.sender,
+            "type": self.type.value,
+            "time": self.timestamp.isoformat(),
+            "datacontenttype": "application/json",
+            "data": self.content,
+            "priority": int(self.priority),
+        }
+        if self.recipient is not None:
+            event["subject"] = self.recipient
+        for field, attribute in _TEXT_ATTRIBUTES.items():
+            value = getattr(self, field)
+            if value is not None:
+                event[attribute] = value
+        if self.ttl is not None:
+            event["ttl"] = str(self.ttl)
+        if self.deadline is not None:
+            event["deadline"] = self.deadline.isoformat()
+        if self.metadata:
+            event["metadata"] = json.dumps(self.metadata, ensure_ascii=False)
+        return event
+
+    @classmethod
+    def from_cloudevent(cls, event: dict[str, Any], *, default_type: MessageType = MessageType.EVENT) -> Self:
+        """The message of a CloudEvents event.
+
+        An event from a client that knows nothing of Dovecote has a type of its own: it gets `default_type`,
+        and its data as content. Raises InvalidInputError where the event does not fit.
+        """
+        kind = event.get("type")
+        fields: dict[str, Any] = {
+            "id": event.get("id"),
+            "type": kind if kind in _TYPES else default_type,
+            "sender": event.get("source", ""),
+            "recipient": event.get("subject"),
+            "content": _data(event),
+            "timestamp": event.get("time") or now(),
+        }
+        for field, attribute in _TEXT_ATTRIBUTES.items():
+            fields[field] = event.get(attribute)
+        for field in ("priority", "ttl", "deadline"):
+            if event.get(field) is not None:
+                fields[field] = event[field]
+        try:
+            if event.get("metadata"):
+                fields["metadata"] = json.loads(event["metadata"])
+            return cls.model_validate(fields)
+        except (ValidationError, TypeError, ValueError) as error:
+            raise InvalidInputError(f"event {event.get('id')!r} is not a message: {_brief(error)}") from error
+
+
+# CloudEvents attribute names are lower-case letters and digits only.
+_TEXT_ATTRIBUTES: Final = {
+    "correlation_id": "correlationid",
+    "causation_id": "causationid",
+    "conversation_id": "conversationid",
+    "reply_to": "replyto",
+    "idempotency_key": "idempotencykey",
+}
+_TYPES: Final = frozenset(kind.value for kind in MessageType)
+
+
+def _data(event: dict[str, Any]) -> object:
+    """Event data; a text that says it is JSON is read as JSON (some brokers hand it over as text)."""
+    data = event.get("data")
+    if isinstance(data, str) and "json" in str(event.get("datacontenttype", "")):
+        try:
+            return json.loads(data)
+        except ValueError:
+            return data
+    return data
+
+
+def _brief(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        return "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+    return str(error)

@@ -1,0 +1,189 @@
+"""Orchestrators: services that take tasks, and follow a plan for each as a durable workflow."""
+
+from collections.abc import Callable
+from typing import Any, Final, Literal
+
+from fastapi import FastAPI
+from pydantic import BaseModel, JsonValue, ValidationError
+
+from dovecote import topics
+from dovecote.app import App
+from dovecote.errors import ConfigurationError, DovecoteError, InvalidInputError, NotFoundError
+from dovecote.messages import Message, MessageType, new_id
+from dovecote.plan import Execution, Plan
+from dovecote.ports import Retry, Steps, Usage, WorkflowContext
+from dovecote.results import Failure, TaskEvent, TaskResult
+from dovecote.tools import ToolRequest
+
+PLAN: Final = "plan"
+_FINISH: Final = Retry(attempts=20, first=0.2, factor=2.0, longest=15.0)
+_TOOL_LIMIT: Final = 900.0
+
+
+class NewTask(BaseModel):
+    """A task to start: its content, and what goes with it. The same `id` starts the same task once."""
+
+    id: str = ""
+    content: dict[str, Any]
+    metadata: dict[str, str] = {}
+
+
+class Orchestrator:
+    """An orchestrator service: a name, and the plan that it follows for each task.
+
+    Tasks come over HTTP (`POST /tasks`) or as messages on `agent/query/ask`, whose answers go to
+    `agent/query/response`.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._app = App(name)
+        self._plan: Plan | None = None
+        self._content: type[BaseModel] | None = None
+        self._app.workflows[PLAN] = self._follow
+        for activity in (self.find, self.send, self.call, self.finish):
+            self._app.activities[activity.__name__] = activity
+        self._app.subscribe(topics.inbox(name))(self.take_reply)
+        self._app.subscribe(topics.QUERY_ASK, default_type=MessageType.QUERY)(self.take_query)
+        route = self._app.router.add_api_route
+        route("/tasks", self.start, methods=["POST"], status_code=202)
+        route("/tasks/{task_id}", self.status, methods=["GET"])
+        route("/tasks/{task_id}/approvals/{name}", self.approve, methods=["POST"], status_code=202)
+
+    @property
+    def app(self) -> FastAPI:
+        """The app to serve."""
+        if self._plan is None:
+            raise ConfigurationError(f"orchestrator {self.name!r} has no plan", mend="decorate one with @plan(…)")
+        return self._app.asgi
+
+    def plan(self, content: type[BaseModel]) -> Callable[[Plan], Plan]:
+        """Make the decorated generator function the plan of tasks with that content; returns the function."""
+
+        def add(plan: Plan) -> Plan:
+            self._plan, self._content = plan, content
+            return plan
+
+        return add
+
+    async def start(self, task: NewTask) -> TaskResult:
+        """Start a task; InvalidInputError if its content does not fit the plan."""
+        message = Message(
+            id=task.id or new_id(),
+            type=MessageType.TASK,
+            sender=self.name,
+            content=task.content,
+            metadata=task.metadata,
+        )
+        await self._accept(message)
+        return TaskResult(task_id=message.id, status="running")
+
+    async def take_query(self, query: Message) -> None:
+        """A question from the bus, from a Dovecote app or from a stock client's plain JSON."""
+        reply_to = query.reply_to or topics.QUERY_RESPONSE
+        content = query.content if isinstance(query.content, dict) else {"question": query.content}
+        await self._accept(query.model_copy(update={"reply_to": reply_to, "content": content}))
+
+    async def take_reply(self, reply: Message) -> None:
+        """An agent's answer: wakes the plan that asked."""
+        if reply.conversation_id is None or reply.correlation_id is None:
+            raise InvalidInputError(f"reply {reply.id!r} names no conversation or no request")
+        data: JsonValue = {"type": reply.type.value, "content": reply.content}
+        workflows = self._app.running.ports.workflows
+        await workflows.raise_event(reply.conversation_id, f"reply.{reply.correlation_id}", data)
+
+    async def status(self, task_id: str) -> TaskResult:
+        """Where a task stands, and its answer. NotFoundError if there is none of that id."""
+        known = await self._app.running.ports.workflows.status(task_id)
+        if known is None:
+            raise NotFoundError(f"there is no task {task_id!r}", mend="POST /tasks answers with the task's id")
+        if known.status == "completed":
+            return TaskResult.model_validate(known.output)
+        error = Failure(type=known.error_type, message=known.error) if known.status == "failed" else None
+        return TaskResult(task_id=task_id, status=known.status, error=error)
+
+    async def approve(self, task_id: str, name: str, decision: dict[str, Any]) -> dict[str, str]:
+        """Somebody's word on what the plan of a task waits for."""
+        await self.status(task_id)
+        await self._app.running.ports.workflows.raise_event(task_id, f"approval.{name}", decision)
+        return {"task_id": task_id, "approval": name}
+
+    async def _accept(self, message: Message) -> None:
+        assert self._content is not None  # noqa: S101 - `app` refuses an orchestrator without a plan
+        try:
+            self._content.model_validate(message.content)
+        except ValidationError as error:
+            problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+            raise InvalidInputError(f"task {message.id!r} does not fit: {problems}") from error
+        data = message.model_dump(mode="json")
+        if await self._app.running.ports.workflows.schedule(PLAN, data, instance_id=message.id):
+            self._tell(message.id, "started", f"{self.name} takes the task")
+
+    def _follow(self, context: WorkflowContext, data: Any) -> Steps:
+        assert self._plan is not None  # noqa: S101
+        assert self._content is not None  # noqa: S101
+        task = Message.model_validate(data)
+        began = context.current_utc_datetime
+        run = Execution(context, task, self.name, self._app.running.settings)
+        answer: JsonValue = None
+        error: Failure | None = None
+        try:
+            answer = yield from run.follow(self._plan, self._content.model_validate(task.content))
+        except DovecoteError as failed:
+            error = Failure(type=type(failed).__name__, message=str(failed), mend=failed.mend)
+        result = TaskResult(
+            task_id=task.id,
+            status="failed" if error else "completed",
+            answer=answer.model_dump(mode="json") if isinstance(answer, BaseModel) else answer,
+            steps=run.steps,
+            usage=sum((step.usage for step in run.steps), Usage()),
+            seconds=round((context.current_utc_datetime - began).total_seconds(), 3),
+            error=error,
+        ).model_dump(mode="json")
+        yield context.call_activity("finish", {"task": data, "result": result}, _FINISH)
+        return result
+
+    async def find(self, capabilities: list[str]) -> JsonValue:
+        """Activity: the app-id of a running agent for each capability."""
+        directory = self._app.running.directory
+        return [(await directory.find(wanted, "agent")).app_id for wanted in capabilities]
+
+    async def send(self, data: dict[str, Any]) -> JsonValue:
+        """Activity: publish a task to an agent that the directory knows."""
+        message = Message.model_validate(data)
+        running = self._app.running
+        agent = await running.directory.find(message.recipient or "", "agent")
+        self._tell(str(message.conversation_id), "started", f"{self.name} asks {agent.app_id}", message.id)
+        await running.ports.bus.publish(topics.inbox(agent.app_id), message)
+        return agent.app_id
+
+    async def call(self, data: dict[str, Any]) -> JsonValue:
+        """Activity: call a tool's function."""
+        request = ToolRequest.model_validate(data["request"])
+        running = self._app.running
+        tool = await running.directory.find(data["tool"], "tool")
+        self._tell(request.task_id, "started", f"{self.name} calls {tool.app_id}", request.id)
+        body = request.model_dump(mode="json")
+        return await running.ports.invoke(tool.app_id, f"tools/{data['function']}", body, timeout=_TOOL_LIMIT)
+
+    async def finish(self, data: dict[str, Any]) -> JsonValue:
+        """Activity: tell that the task is over, and answer whoever asked over the bus."""
+        task, result = Message.model_validate(data["task"]), TaskResult.model_validate(data["result"])
+        bus = self._app.running.ports.bus
+        kind: Literal["completed", "failed"] = "failed" if result.error else "completed"
+        text = result.error.message if result.error else "the answer is there"
+        event = self._event(task.id, kind, text, kind)
+        await bus.publish(topics.TASK_EVENTS, event.to_message())
+        if task.reply_to:
+            answer = MessageType.ERROR if result.error else MessageType.RESPONSE
+            reply = task.reply(result.model_dump(mode="json"), sender=self.name, kind=answer)
+            await bus.publish(task.reply_to, reply)
+        return None
+
+    def _tell(self, task_id: str, kind: Literal["started"], text: str, key: str = "task") -> None:
+        self._app.running.feed.tell(self._event(task_id, kind, text, key))
+
+    def _event(
+        self, task_id: str, kind: Literal["started", "completed", "failed"], text: str, key: str
+    ) -> TaskEvent:
+        return TaskEvent(id=f"{task_id}.{key}.{kind}", task_id=task_id, kind=kind, agent=self.name, text=text)

@@ -1,0 +1,251 @@
+"""Plans: what an orchestrator does for a task, as a durable workflow.
+
+A plan is a generator function that yields what it wants: `ctx.find(…)`, `ctx.ask(…)`, `ctx.call(…)`,
+`ctx.gather(…)`, `ctx.approve(…)`. A task that an agent was asked travels over the bus with an id that
+follows from the plan's, and is sent again, same id, until its answer is there.
+"""
+
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Final
+
+from pydantic import BaseModel, JsonValue
+
+from dovecote import topics
+from dovecote.errors import DeadlineError, DovecoteError, TaskFailedError
+from dovecote.messages import Message, MessageType
+from dovecote.ports import Retry, WorkflowContext
+from dovecote.results import AgentResult, Failure, Step
+from dovecote.settings import Settings
+from dovecote.tools import ToolOutcome, ToolRequest
+
+_PUBLISH: Final = Retry(attempts=20, first=0.2, factor=2.0, longest=15.0)
+_TOOL: Final = Retry(attempts=8, first=0.2, factor=2.0, longest=5.0)
+
+
+@dataclass(frozen=True)
+class Find:
+    """Look for running agents by capability."""
+
+    capabilities: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Ask:
+    """Ask an agent, and wait for its answer."""
+
+    agent: str
+    content: JsonValue
+    timeout: float | None
+
+
+@dataclass(frozen=True)
+class CallTool:
+    """Call a function of a tool."""
+
+    tool: str
+    function: str
+    arguments: dict[str, JsonValue]
+
+
+@dataclass(frozen=True)
+class Gather:
+    """Do several things at once."""
+
+    wishes: tuple["Wish", ...]
+
+
+@dataclass(frozen=True)
+class Approve:
+    """Wait for somebody's word."""
+
+    name: str
+    timeout: float
+
+
+Wish = Find | Ask | CallTool | Gather | Approve
+Plan = Callable[["PlanContext", Any], Generator[Wish, Any, Any]]
+_Run = Generator[Any, Any, Any]
+
+
+class PlanContext:
+    """What a plan may yield; each call only describes the wish."""
+
+    def __init__(self, task: Message) -> None:
+        self.task = task
+
+    def find(self, *capabilities: str) -> Find:
+        """App-ids of running agents, one for each name or capability. AgentUnavailableError if one is missing."""
+        return Find(capabilities)
+
+    def ask(self, agent: str, content: JsonValue | BaseModel, *, timeout: float | None = None) -> Ask:
+        """The AgentResult of an agent, by app-id. TaskFailedError if it fails, DeadlineError after `timeout` s."""
+        return Ask(agent, _json(content), timeout)
+
+    def call(self, tool: str, function: str, **arguments: JsonValue) -> CallTool:
+        """The JSON result of a tool's function. TaskFailedError carries the tool's own error."""
+        return CallTool(tool, function, arguments)
+
+    def gather(self, *wishes: Wish) -> Gather:
+        """The results of several wishes, done at the same time, in order."""
+        return Gather(wishes)
+
+    def approve(self, name: str, *, timeout: float) -> Approve:
+        """The JSON that somebody sends to this task's approval of that name. DeadlineError after `timeout` s."""
+        return Approve(name, timeout)
+
+
+class Execution:
+    """One run of a plan: carries out its wishes, and keeps the steps."""
+
+    def __init__(self, context: WorkflowContext, task: Message, name: str, settings: Settings) -> None:
+        self._context = context
+        self._task = task
+        self._name = name
+        self._settings = settings
+        self._asked = 0
+        self.steps: list[Step] = []
+
+    def follow(self, plan: Plan, content: Any) -> _Run:
+        """Drive the plan; what a wish raises is raised inside the plan, which may catch it."""
+        wishes = plan(PlanContext(self._task), content)
+        error: DovecoteError | None = None
+        value: Any = None
+        while True:
+            try:
+                wish = wishes.throw(error) if error else wishes.send(value)
+            except StopIteration as stop:
+                return stop.value
+            try:
+                value, error = (yield from self._do(wish)), None
+            except DovecoteError as raised:
+                error = raised
+
+    def _do(self, wish: Wish) -> _Run:
+        match wish:
+            case Find():
+                return (yield self._context.call_activity("find", list(wish.capabilities)))
+            case Ask():
+                return (yield from self._ask(wish, self._next_id()))
+            case CallTool():
+                return (yield from self._call(wish, self._next_id()))
+            case Approve():
+                return (yield from self._wait(f"approval.{wish.name}", wish.timeout, f"approval {wish.name!r}"))
+            case Gather():
+                return (yield from self._gather([self._do(each) for each in wish.wishes]))
+
+    def _next_id(self) -> str:
+        self._asked += 1
+        return f"{self._context.instance_id}.{self._asked}"
+
+    def _ask(self, wish: Ask, request_id: str) -> _Run:
+        message = Message(
+            id=request_id,
+            type=MessageType.TASK,
+            sender=self._name,
+            recipient=wish.agent,
+            content=wish.content,
+            priority=self._task.priority,
+            timestamp=self._context.current_utc_datetime,
+            conversation_id=self._context.instance_id,
+            causation_id=self._task.id,
+            reply_to=topics.inbox(self._name),
+            metadata=self._task.metadata,
+        )
+        began = self._context.current_utc_datetime
+        left = wish.timeout or self._settings.ask_timeout
+        pause = self._settings.resend_after
+        while True:
+            yield self._context.call_activity("send", message.model_dump(mode="json"), _PUBLISH)
+            try:
+                reply = yield self._context.wait_for_external_event(
+                    f"reply.{request_id}", timedelta(seconds=min(pause, left))
+                )
+                break
+            except TimeoutError:
+                left -= pause
+                if left <= 0:
+                    raise DeadlineError(f"agent {wish.agent!r} did not answer in time") from None
+                pause *= 2
+        if reply["type"] == MessageType.ERROR:
+            failure = Failure.model_validate(reply["content"])
+            self.steps.append(
+                Step(
+                    agent=wish.agent,
+                    kind="agent",
+                    name="ask",
+                    started=began,
+                    seconds=0,
+                    error=failure.message,
+                )
+            )
+            raise TaskFailedError(
+                f"agent {wish.agent!r} failed: {failure.type}: {failure.message}", mend=failure.mend
+            )
+        result = AgentResult.model_validate(reply["content"])
+        self.steps += result.steps
+        return result
+
+    def _call(self, wish: CallTool, call_id: str) -> _Run:
+        began = self._context.current_utc_datetime
+        request = ToolRequest(
+            id=call_id,
+            arguments=wish.arguments,
+            task_id=self._context.instance_id,
+            metadata=self._task.metadata,
+        )
+        data: dict[str, JsonValue] = {
+            "tool": wish.tool,
+            "function": wish.function,
+            "request": request.model_dump(mode="json"),
+        }
+        outcome = ToolOutcome.model_validate((yield self._context.call_activity("call", data, _TOOL)))
+        seconds = (self._context.current_utc_datetime - began).total_seconds()
+        step = Step(
+            agent=self._name,
+            kind="tool",
+            name=f"{wish.tool}_{wish.function}",
+            started=began,
+            seconds=round(seconds, 4),
+            arguments=dict(wish.arguments),
+            error=outcome.error.message if outcome.error else "",
+        )
+        self.steps.append(step)
+        if outcome.error:
+            raise TaskFailedError(f"tool {wish.tool!r} failed: {outcome.error.message}", mend=outcome.error.mend)
+        return outcome.result
+
+    def _wait(self, event: str, timeout: float, what: str) -> _Run:
+        try:
+            return (yield self._context.wait_for_external_event(event, timedelta(seconds=timeout)))
+        except TimeoutError:
+            raise DeadlineError(f"{what} did not come within {timeout:g} s") from None
+
+    def _gather(self, runs: Sequence[_Run]) -> _Run:
+        """Advance several runs, each as soon as what it waits for is done; the first error ends it."""
+        results: list[Any] = [None] * len(runs)
+        waiting: list[tuple[Any, int]] = []
+        ready: list[tuple[int, Any, Exception | None]] = [(i, None, None) for i in range(len(runs))]
+        while ready or waiting:
+            if not ready:
+                done = yield self._context.when_any([task for task, _ in waiting])
+                ready = [self._outcome(task, index) for task, index in waiting if task is done]
+                waiting = [(task, index) for task, index in waiting if task is not done]
+            index, value, failed = ready.pop()
+            try:
+                task = runs[index].throw(failed) if failed else runs[index].send(value)
+                waiting.append((task, index))
+            except StopIteration as stop:
+                results[index] = stop.value
+        return results
+
+    def _outcome(self, task: Any, index: int) -> tuple[int, Any, Exception | None]:
+        try:
+            return index, self._context.result_of(task), None
+        except (DovecoteError, TimeoutError) as error:
+            return index, None, error
+
+
+def _json(content: JsonValue | BaseModel) -> JsonValue:
+    return content.model_dump(mode="json", exclude_none=True) if isinstance(content, BaseModel) else content

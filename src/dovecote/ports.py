@@ -1,0 +1,255 @@
+"""The seams: what the library needs from the world, as small protocols.
+
+`dovecote.dapr` implements them on a Dapr sidecar, `dovecote.testing` in memory; both pass the same
+contract tests. Values that cross a port are JSON.
+"""
+
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Literal, Protocol
+
+from pydantic import BaseModel, JsonValue
+
+from dovecote.messages import Message, MessageType
+
+Handler = Callable[[Message], Awaitable[None]]
+Activity = Callable[[Any], Awaitable[JsonValue]]
+Steps = Generator["Task", Any, JsonValue]
+
+
+@dataclass(frozen=True)
+class Subscription:
+    """A topic, and the handler of its messages.
+
+    `bulk` trades a few milliseconds of waiting for throughput: for topics that pile up. `default_type`
+    is what a plain JSON message from a client that knows nothing of Dovecote counts as.
+    """
+
+    topic: str
+    handler: Handler
+    bulk: bool = False
+    default_type: MessageType = MessageType.EVENT
+    dead_letter: bool = True
+
+
+class Bus(Protocol):
+    """Publishes messages to logical topics."""
+
+    async def publish(self, topic: str, message: Message) -> None:
+        """Return when the broker has taken it; raise UnavailableError otherwise."""
+
+    async def publish_batch(self, topic: str, messages: Sequence[Message]) -> None:
+        """Publish several at once; raise UnavailableError if any was not taken."""
+
+
+class Invoke(Protocol):
+    """Calls a method of another app by its app-id."""
+
+    async def __call__(  # noqa: PLR0913 - the parts of a request
+        self,
+        app_id: str,
+        method: str,
+        body: JsonValue = None,
+        *,
+        verb: Literal["GET", "POST", "PUT", "DELETE"] = "POST",
+        headers: Mapping[str, str] | None = None,
+        timeout: float = 60.0,  # noqa: ASYNC109 - a limit on the whole call, kept by the sidecar's client
+    ) -> JsonValue:
+        """The JSON that the app answers with.
+
+        Raises UnavailableError when the app cannot be reached, and the error that its problem body
+        (RFC 9457) names for any other failure. `timeout` is in seconds.
+        """
+
+
+@dataclass(frozen=True)
+class Item:
+    """A value of the state store and its ETag."""
+
+    value: Any
+    etag: str
+
+
+@dataclass(frozen=True)
+class Write:
+    """One write of a transaction.
+
+    With `etag` the write holds only if nobody wrote since; with `create` only if there is no such key yet.
+    `ttl` is in seconds.
+    """
+
+    key: str
+    value: JsonValue
+    etag: str | None = None
+    create: bool = False
+    ttl: int | None = None
+
+
+class State(Protocol):
+    """A key-value store of JSON values, private to the app."""
+
+    async def get(self, key: str) -> Item | None:
+        """The value, or None."""
+
+    async def get_many(self, keys: Sequence[str]) -> dict[str, Item]:
+        """Those of the keys that exist."""
+
+    async def write(self, *writes: Write) -> None:
+        """Write all or nothing. Raises ConflictError if an ETag or `create` does not hold."""
+
+    async def delete(self, key: str) -> None:
+        """Remove a key; a missing one is no error."""
+
+
+class ToolSpec(BaseModel):
+    """A function that a model may call: name, description and JSON Schema of its arguments."""
+
+    name: str
+    description: str
+    parameters: dict[str, Any]
+
+
+class ToolCall(BaseModel):
+    """A call that a model asks for; `arguments` is the JSON text as the model wrote it."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+class ChatMessage(BaseModel):
+    """One message of a conversation with a model."""
+
+    role: Literal["system", "user", "assistant", "tool"]
+    content: str = ""
+    tool_calls: list[ToolCall] = []
+    tool_call_id: str | None = None
+    name: str | None = None
+
+
+class Usage(BaseModel):
+    """What a task cost: model calls, and tokens where the model reports them."""
+
+    model_calls: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+    @property
+    def tokens(self) -> int:
+        """Tokens in and out."""
+        return self.prompt_tokens + self.completion_tokens
+
+    def __add__(self, other: "Usage") -> "Usage":
+        return Usage(
+            model_calls=self.model_calls + other.model_calls,
+            prompt_tokens=self.prompt_tokens + other.prompt_tokens,
+            completion_tokens=self.completion_tokens + other.completion_tokens,
+        )
+
+
+class Completion(BaseModel):
+    """What a model answered: a text, or calls of tools."""
+
+    text: str
+    tool_calls: list[ToolCall] = []
+    usage: Usage = Usage()
+
+
+class Model(Protocol):
+    """A language model."""
+
+    async def complete(self, messages: Sequence[ChatMessage], tools: Sequence[ToolSpec]) -> Completion:
+        """One model call.
+
+        Raises ModelUnavailableError when trying again may help, ModelError when it will not.
+        """
+
+
+class Task(Protocol):
+    """Something that a workflow waits for by yielding it."""
+
+
+@dataclass(frozen=True)
+class Retry:
+    """How often an activity is tried, and how far apart; `first` is the first pause, in seconds."""
+
+    attempts: int = 5
+    first: float = 0.2
+    factor: float = 2.0
+    longest: float = 10.0
+
+
+class WorkflowContext(Protocol):
+    """What a workflow may do. Everything else it does must be deterministic: it is replayed."""
+
+    @property
+    def instance_id(self) -> str:
+        """The id of this run."""
+
+    @property
+    def current_utc_datetime(self) -> datetime:
+        """The time of the current step, the same in every replay."""
+
+    def call_activity(self, name: str, data: JsonValue, retry: Retry | None = None) -> Task:
+        """Work that is done at least once, and whose result is kept. Fails with the error it raised."""
+
+    def wait_for_external_event(self, name: str, limit: timedelta | None = None) -> Task:
+        """The data of the event; TimeoutError after the limit."""
+
+    def create_timer(self, delay: timedelta) -> Task:
+        """Done after the delay, whatever restarts in between."""
+
+    def when_all(self, tasks: Sequence[Task]) -> Task:
+        """All results, in order."""
+
+    def when_any(self, tasks: Sequence[Task]) -> Task:
+        """The first task that is done."""
+
+    def result_of(self, task: Task) -> Any:
+        """The result of a task that is done, or its error raised."""
+
+
+WorkflowFunction = Callable[[WorkflowContext, Any], Steps]
+
+
+class WorkflowStatus(BaseModel):
+    """Where a workflow stands."""
+
+    instance_id: str
+    status: Literal["running", "completed", "failed"]
+    output: JsonValue = None
+    error_type: str = ""
+    error: str = ""
+
+
+class Workflows(Protocol):
+    """Durable workflows of this app."""
+
+    def register(self, name: str, workflow: WorkflowFunction) -> None:
+        """Make a workflow known, before the start."""
+
+    def register_activity(self, name: str, activity: Activity) -> None:
+        """Make an activity known, before the start."""
+
+    async def schedule(self, name: str, data: JsonValue, *, instance_id: str) -> bool:
+        """Start a run; False if there is one of that id already, which is how a repeated message is known."""
+
+    async def raise_event(self, instance_id: str, name: str, data: JsonValue) -> None:
+        """Hand an event to a run. One that has ended ignores it."""
+
+    async def status(self, instance_id: str) -> WorkflowStatus | None:
+        """Where a run stands; None if there is none."""
+
+
+@dataclass
+class Ports:
+    """All ports of one app."""
+
+    bus: Bus
+    invoke: Invoke
+    state: State
+    model: Model
+    workflows: Workflows
+    # What is not there yet, by name; empty when the app may take work.
+    missing: Callable[[], Awaitable[list[str]]]

@@ -1,0 +1,109 @@
+"""What comes out of the work: steps, sources, answers, and the events that tell of them on the way."""
+
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+from dovecote.messages import Message, MessageType, now
+from dovecote.ports import Usage
+
+
+class Source(BaseModel):
+    """A passage that an answer rests on. `source` is its label, such as docs/a.md:10-14."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    source: str
+    file: str = ""
+    first_line: int | None = None
+    last_line: int | None = None
+    page: int | None = None
+    text: str = ""
+
+
+class Step(BaseModel):
+    """One thing that was done for a task: who did it, what it was, how long it took, what it cost."""
+
+    agent: str
+    kind: Literal["model", "tool", "agent"]
+    name: str
+    started: datetime
+    seconds: float
+    usage: Usage = Usage()
+    arguments: JsonValue = None
+    error: str = ""
+
+
+class AgentResult(BaseModel):
+    """An agent's answer to one request."""
+
+    agent: str
+    text: str
+    sources: list[Source] = []
+    steps: list[Step] = []
+    usage: Usage = Usage()
+
+
+class Failure(BaseModel):
+    """Why something failed: the error's class, its text, and the mend where there is one."""
+
+    type: str
+    message: str
+    mend: str = ""
+
+
+class TaskResult(BaseModel):
+    """Where a task stands, and its answer once it is there."""
+
+    task_id: str
+    status: Literal["running", "completed", "failed"]
+    answer: JsonValue = None
+    steps: list[Step] = []
+    usage: Usage = Usage()
+    seconds: float | None = None
+    error: Failure | None = None
+
+
+class TaskEvent(BaseModel):
+    """News of a task. A step is told twice: when it starts, and when it is done."""
+
+    id: str
+    task_id: str
+    kind: Literal["started", "step", "progress", "completed", "failed"]
+    agent: str
+    text: str
+    data: dict[str, Any] = {}
+    timestamp: datetime = Field(default_factory=now)
+
+    def to_message(self) -> Message:
+        """The event as it travels."""
+        return Message(
+            id=self.id,
+            type=MessageType.EVENT,
+            sender=self.agent,
+            conversation_id=self.task_id,
+            content=self.model_dump(mode="json"),
+            timestamp=self.timestamp,
+        )
+
+
+def sources_in(value: object) -> list[Source]:
+    """Every object with a `source` label inside a tool's result, in order."""
+    found: list[Source] = []
+    if isinstance(value, dict):
+        if isinstance(value.get("source"), str):
+            found.append(Source.model_validate(value))
+        else:
+            for child in value.values():
+                found += sources_in(child)
+    elif isinstance(value, list):
+        for child in value:
+            found += sources_in(child)
+    return found
+
+
+def cited(text: str, sources: list[Source]) -> list[Source]:
+    """Those of the sources whose label the text carries, each once, in the order of the text."""
+    by_label = {source.source: source for source in sources if source.source in text}
+    return sorted(by_label.values(), key=lambda source: text.index(source.source))

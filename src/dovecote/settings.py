@@ -1,0 +1,47 @@
+"""Settings: the only reader of the environment."""
+
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+from pydantic import AliasChoices, Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from dovecote.errors import ConfigurationError
+
+
+class Settings(BaseSettings):
+    """What an app reads from its environment; every name starts with DOVECOTE_ unless Dapr sets it."""
+
+    model_config = SettingsConfigDict(env_prefix="DOVECOTE_", frozen=True, extra="ignore")
+
+    app_port: int = Field(8080, validation_alias=AliasChoices("APP_PORT", "DOVECOTE_APP_PORT"))
+    dapr_http_port: int = Field(3500, validation_alias="DAPR_HTTP_PORT")
+    dapr_grpc_port: int = Field(50001, validation_alias="DAPR_GRPC_PORT")
+    host: str = Field("127.0.0.1", description="address that an app listens on")
+    capabilities: Path = Field(Path("components/capabilities.yaml"), description="what each broker can do")
+    data: Path = Field(Path(".dovecote/data"), description="folder for what services keep on disk")
+    docs: Path = Field(Path(), description="folder of documents when a question names none")
+    max_question: int = Field(8000, gt=0, description="longest question, in characters")
+    concurrency: int = Field(100, gt=0, description="message handlers at once, per app")
+    heartbeat: float = Field(5.0, gt=0, description="seconds between an app's signs of life to the directory")
+    agent_wait: float = Field(20.0, ge=0, description="seconds to wait for an agent that is not running")
+    ask_timeout: float = Field(600.0, gt=0, description="seconds until an agent that was asked is given up")
+    resend_after: float = Field(30.0, gt=0, description="seconds until an unanswered task is sent again")
+    stop_timeout: int = Field(10, gt=0, description="seconds for what was accepted to finish at a stop")
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+@cache
+def get_settings() -> Settings:
+    """The settings of this process. Raises ConfigurationError that names the variable."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        problems = "; ".join(f"{_variable(e['loc'])}: {e['msg']}" for e in error.errors())
+        raise ConfigurationError(f"environment: {problems}", mend="see .env.example") from error
+
+
+def _variable(loc: tuple[int | str, ...]) -> str:
+    name = str(loc[0])
+    return name if name.isupper() else f"DOVECOTE_{name.upper()}"

@@ -1,0 +1,224 @@
+"""Tools: Python functions that models may call.
+
+The signature and the docstring of a function are its JSON Schema. A call carries an id; a call that comes
+again with the same id gets the recorded outcome, and what it wrote through `call.state` was written once,
+in one transaction with that record.
+"""
+
+import asyncio
+import inspect
+import logging
+import typing
+from collections.abc import Callable, Sequence
+from typing import Any, Final, TypeVar
+
+from fastapi import FastAPI
+from pydantic import BaseModel, ConfigDict, JsonValue, TypeAdapter, ValidationError, create_model
+from pydantic_core import PydanticSerializationError
+
+from dovecote.app import App
+from dovecote.errors import ConfigurationError, ConflictError, DovecoteError, NotFoundError, is_retryable
+from dovecote.messages import new_id
+from dovecote.ports import Item, State, ToolSpec, Write
+from dovecote.results import Failure, TaskEvent
+
+log = logging.getLogger(__name__)
+
+F = TypeVar("F", bound=Callable[..., Any])
+_KEPT: Final = 24 * 3600
+
+
+class ToolRequest(BaseModel):
+    """A call of a tool's function. `id` names the call: the same id is the same call."""
+
+    id: str = ""
+    arguments: dict[str, Any] = {}
+    task_id: str = ""
+    metadata: dict[str, str] = {}
+
+
+class ToolOutcome(BaseModel):
+    """What a call gave: a JSON result, or an error that the model may read and correct."""
+
+    result: JsonValue = None
+    error: Failure | None = None
+
+
+class Effects:
+    """State that a call changes: read now, written in one transaction with the record of the call."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._read: dict[str, Item | None] = {}
+        self.writes: dict[str, Write] = {}
+
+    async def get(self, key: str, default: JsonValue = None) -> Any:
+        """The value of a key, or the default."""
+        if key in self.writes:
+            return self.writes[key].value
+        item = self._read[key] = await self._state.get(f"effect:{key}")
+        return default if item is None else item.value
+
+    def put(self, key: str, value: JsonValue) -> None:
+        """Set a key when the call succeeds; the call is done anew if somebody else wrote it meanwhile."""
+        item = self._read.get(key)
+        known = key in self._read
+        self.writes[key] = Write(
+            f"effect:{key}", value, etag=item.etag if item else None, create=known and item is None
+        )
+
+
+class Call:
+    """What a function may know of its call: declare a parameter of this type to get it."""
+
+    def __init__(self, request: ToolRequest, app: App) -> None:
+        self.id = request.id
+        self.task_id = request.task_id
+        self.metadata = request.metadata
+        self._app = app
+        self.state = Effects(app.running.ports.state)
+
+    async def progress(self, text: str, done: int, total: int) -> None:
+        """Tell whoever follows the task how far the work is."""
+        if self.task_id:
+            event = TaskEvent(
+                id=f"{self.id}.progress.{done}",
+                task_id=self.task_id,
+                kind="progress",
+                agent=self._app.name,
+                text=text,
+                data={"done": done, "total": total},
+            )
+            self._app.running.feed.tell(event)
+
+
+class Function:
+    """One function: its schema, the check of its arguments, and how it is run."""
+
+    def __init__(self, function: Callable[..., Any], *, read_only: bool) -> None:
+        self.name = function.__name__
+        self.read_only = read_only
+        description = inspect.getdoc(function)
+        if not description:
+            raise ConfigurationError(
+                f"tool function {self.name!r} has no docstring",
+                mend="the model reads it: say what the tool does",
+            )
+        hints = typing.get_type_hints(function, include_extras=True)
+        fields: dict[str, Any] = {}
+        self._call_parameter: str | None = None
+        for parameter in inspect.signature(function).parameters.values():
+            hint = hints.get(parameter.name)
+            if hint is None or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+                raise ConfigurationError(
+                    f"tool function {self.name!r}: parameter {parameter.name!r} has no plain type",
+                    mend="annotate it; * and ** parameters have no schema",
+                )
+            if hint is Call:
+                self._call_parameter = parameter.name
+                continue
+            default = ... if parameter.default is parameter.empty else parameter.default
+            fields[parameter.name] = (hint, default)
+        self._function = function
+        self._model = create_model(self.name, __config__=ConfigDict(extra="forbid"), **fields)
+        self._result: TypeAdapter[Any] = TypeAdapter(hints.get("return", Any))
+        schema = self._model.model_json_schema()
+        schema.pop("title", None)
+        self.spec = ToolSpec(name=self.name, description=description, parameters=schema)
+
+    async def run(self, call: Call, arguments: dict[str, Any]) -> ToolOutcome:
+        """Check, run, and make JSON of what comes back; only errors worth another try are raised."""
+        try:
+            checked = self._model.model_validate(arguments)
+        except ValidationError as error:
+            problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+            return _failed("InvalidInputError", f"the arguments of {self.name!r} do not fit: {problems}")
+        values = {name: getattr(checked, name) for name in type(checked).model_fields}
+        if self._call_parameter:
+            values[self._call_parameter] = call
+        try:
+            if inspect.iscoroutinefunction(self._function):
+                value = await self._function(**values)
+            else:
+                value = await asyncio.to_thread(self._function, **values)
+            return ToolOutcome(result=self._result.dump_python(value, mode="json", warnings="error"))
+        except PydanticSerializationError as error:
+            return _failed("ToolError", f"{self.name!r} returned something that is not JSON: {error}")
+        except DovecoteError as error:
+            if is_retryable(error):
+                raise
+            return _failed(type(error).__name__, str(error))
+        except Exception as error:
+            log.exception("tool function %r raised", self.name)
+            return _failed("ToolError", f"{self.name!r} raised {type(error).__name__}: {error}")
+
+
+class Tools:
+    """A tool service: a name, and the functions that it offers."""
+
+    def __init__(self, name: str, *, capabilities: Sequence[str] = ()) -> None:
+        caller = inspect.stack()[1].frame.f_globals
+        description = (caller.get("__doc__") or "").strip()
+        self._app = App(name, kind="tool", capabilities=capabilities, description=description)
+        self._functions: dict[str, Function] = {}
+        self._under_way: dict[str, asyncio.Task[ToolOutcome]] = {}
+        self._app.router.add_api_route("/tools/{function}", self.call, methods=["POST"])
+
+    def tool(self, function: F | None = None, *, read_only: bool = False) -> Any:
+        """Offer the decorated function; returns it as it was.
+
+        A `read_only` function has no effect worth recording: a repeated call runs it again.
+        """
+
+        def add(function: F) -> F:
+            made = Function(function, read_only=read_only)
+            self._functions[made.name] = made
+            self._app.tools.append(made.spec)
+            return function
+
+        return add if function is None else add(function)
+
+    @property
+    def app(self) -> FastAPI:
+        """The app to serve."""
+        return self._app.asgi
+
+    async def call(self, function: str, request: ToolRequest) -> ToolOutcome:
+        """Run a function once per call id, however often the call comes."""
+        found = self._functions.get(function)
+        if found is None:
+            raise NotFoundError(
+                f"tool {self._app.name!r} has no function {function!r}",
+                mend=f"it has: {', '.join(self._functions)}",
+            )
+        if not request.id:
+            request = request.model_copy(update={"id": new_id()})
+        if found.read_only:
+            return await found.run(Call(request, self._app), request.arguments)
+        key = f"call:{request.id}"
+        running = self._under_way.get(key)
+        if running is None:
+            running = asyncio.create_task(self._once(found, request, key))
+            self._under_way[key] = running
+            running.add_done_callback(lambda _: self._under_way.pop(key, None))
+        return await asyncio.shield(running)
+
+    async def _once(self, function: Function, request: ToolRequest, key: str) -> ToolOutcome:
+        state = self._app.running.ports.state
+        while True:
+            recorded = await state.get(key)
+            if recorded is not None:
+                return ToolOutcome.model_validate(recorded.value)
+            call = Call(request, self._app)
+            done = await function.run(call, request.arguments)
+            effects = [] if done.error else list(call.state.writes.values())
+            record = Write(key, done.model_dump(mode="json"), create=True, ttl=_KEPT)
+            try:
+                await state.write(record, *effects)
+            except ConflictError:
+                continue  # a replica recorded this call, or wrote what it read: look again
+            return done
+
+
+def _failed(kind: str, message: str) -> ToolOutcome:
+    return ToolOutcome(error=Failure(type=kind, message=message))

@@ -1,0 +1,66 @@
+"""Logical topic names, and how the active broker spells them.
+
+In code a topic is a path written with `/`. The broker's row in components/capabilities.yaml says which
+separator it takes and what a subscription needs so that the replicas of one app compete.
+"""
+
+import re
+from pathlib import Path
+from typing import Final
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from dovecote.errors import ConfigurationError
+
+QUERY_ASK: Final = "agent/query/ask"
+QUERY_RESPONSE: Final = "agent/query/response"
+TASK_EVENTS: Final = "tasks/events"
+DEAD_LETTERS: Final = "deadletters"
+FAILURES: Final = "deadletters/reasons"
+
+_LEGAL = re.compile(r"[a-z0-9_-]+(/[a-z0-9_-]+)*")
+
+
+def inbox(app_id: str) -> str:
+    """The topic on which an app takes its tasks, and the replies to its own requests."""
+    return f"agents/{app_id}/inbox"
+
+
+class Capabilities(BaseModel):
+    """One broker's row of components/capabilities.yaml."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    broker: str
+    separator: str
+    group_prefix: str
+    durable: bool
+
+    def spell(self, topic: str) -> str:
+        """The broker's form of a logical topic. Raises ConfigurationError for an illegal name."""
+        if not _LEGAL.fullmatch(topic):
+            raise ConfigurationError(
+                f"topic {topic!r} is not legal",
+                mend="use lower-case letters, digits, - and _, with / between the levels",
+            )
+        return topic.replace("/", self.separator)
+
+    def subscription(self, topic: str, app_id: str) -> str:
+        """The filter to subscribe with, so that replicas of an app share its messages."""
+        return self.group_prefix.format(app_id=app_id) + self.spell(topic)
+
+
+def read_capabilities(file: Path, component_type: str) -> Capabilities:
+    """The row of a component type. Raises ConfigurationError naming the file and the key."""
+    try:
+        rows = yaml.safe_load(file.read_text())
+        return Capabilities.model_validate(rows[component_type])
+    except OSError as error:
+        raise ConfigurationError(f"{file}: cannot be read: {error.strerror}") from error
+    except KeyError:
+        raise ConfigurationError(
+            f"{file}: no row for component type {component_type!r}", mend=f"known types: {', '.join(rows)}"
+        ) from None
+    except (ValidationError, yaml.YAMLError, TypeError) as error:
+        raise ConfigurationError(f"{file}: row {component_type!r} does not fit: {error}") from error
