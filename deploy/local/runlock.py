@@ -35,9 +35,10 @@ class RunLock:
         except BlockingIOError as error:
             holder = self._holder()
             file.close()
+            at = f" at {holder['url']}" if holder.get("url") else ""
             raise AlreadyRunningError(
-                f"a system already runs here: {holder.get('url') or 'it is just starting'} "
-                f"(process {holder.get('pid')}); end it with `python -m deploy.local down`"
+                f"a system already runs here{at} (process {holder.get('pid')}); "
+                "`python -m deploy.local down` ends it"
             ) from error
         self._file = file
         self.record(None)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import shlex
-import time
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -17,6 +16,7 @@ from deploy.local.errors import LauncherError
 from deploy.local.plan import Folders, Service
 from deploy.local.ports import HOST, PortBlock, claim_block, claim_written_block, require_free
 from deploy.local.processes import MARKER, Program
+from deploy.local.progress import Progress
 from deploy.local.readiness import Probe, check_probe, http_probe, wait_until_ready
 from deploy.local.runfile import App, load_run_file
 from deploy.local.runlock import RunLock, end_leftovers
@@ -57,10 +57,9 @@ class System:
         restart: bool = True,
         as_written: bool = False,
         runtime: Binaries | None = None,
+        progress: Progress | None = None,
     ) -> None:
-        self._folders = Folders(
-            checkout.resolve(), (home or checkout).resolve(), broker, llm, tuple(resources)
-        )
+        self._folders = Folders(checkout.resolve(), (home or checkout).resolve(), broker, llm, tuple(resources))
         self._apps = load_run_file(checkout / "dapr.yaml").select(apps)
         for app in self._apps:
             self._folders.components(app)
@@ -69,6 +68,7 @@ class System:
         self._restart = restart
         self._as_written = as_written
         self._runtime = runtime
+        self.progress = progress or Progress()
         self._given_env = {**os.environ, **(env or {})}
         self.env: dict[str, str] = {}
         self._lock = RunLock(self._folders.home)
@@ -103,7 +103,6 @@ class System:
             raise
 
     def _start(self) -> None:
-        began = time.monotonic()
         data = self._folders.data
         logs = data / "logs"
         logs.mkdir(parents=True, exist_ok=True)
@@ -112,7 +111,7 @@ class System:
         if self._runtime is None:
             from deploy.local.runtime import get_runtime  # noqa: PLC0415
 
-            self._runtime = get_runtime()
+            self._runtime = get_runtime(self.progress)
         runtime = self._runtime
         self._claim_ports()
         self._prepare_env()
@@ -122,14 +121,13 @@ class System:
         supervisor = self._supervisor = Supervisor(logs, restart=self._restart)
         if not self._own_redis:
             supervisor.call(servers.require_reachable(self.env["REDIS_HOST"]))
-        supervisor.call(supervisor.start(self._servers(runtime)))
-        supervisor.call(wait_until_ready(self._server_probes(), supervisor.faults, READY_SECONDS))
-        _say("servers", began)
+        programs = self._servers(runtime)
+        with self.progress.step(", ".join(program.name for program in programs)):
+            supervisor.call(supervisor.start(programs))
+            supervisor.call(wait_until_ready(self._server_probes(), supervisor.faults, READY_SECONDS))
         self._plan_services(runtime)
         self._lock.record(self._services[GATEWAY].url if GATEWAY in self._services else None)
-        started = [
-            program for service in self._services.values() for program in (service.program, service.sidecar)
-        ]
+        started = [program for service in self._services.values() for program in (service.program, service.sidecar)]
         supervisor.call(supervisor.start(started))
 
     def stop(self) -> None:
@@ -177,6 +175,11 @@ class System:
             raise LauncherError("the system is not started")
         return self._block.offset
 
+    @property
+    def apps(self) -> list[str]:
+        """The names of the apps."""
+        return list(self._services)
+
     def url(self, app: str = GATEWAY) -> str:
         """Return the address of an app, such as `http://127.0.0.1:21210`."""
         return self._service(app).url
@@ -214,9 +217,7 @@ class System:
         """Write the variables that daprd needs to a shell script for the owner only; returns its path."""
         path = self._folders.data / "env"
         names = ("REDIS_HOST", "REDIS_PASSWORD", "DEMO_MODEL_URL", "DAPR_HOST_IP")
-        servers.write_secret(
-            path, "".join(f"export {name}={shlex.quote(self.env[name])}\n" for name in names)
-        )
+        servers.write_secret(path, "".join(f"export {name}={shlex.quote(self.env[name])}\n" for name in names))
         return path
 
     def _claim_ports(self) -> None:
@@ -291,7 +292,3 @@ class System:
         if name not in self._services:
             raise LauncherError(f"there is no app {name!r}; there are: {', '.join(self._services)}")
         return self._services[name]
-
-
-def _say(what: str, began: float) -> None:
-    logger.info("%-24s %5.1f s", what, time.monotonic() - began)
