@@ -1,13 +1,14 @@
 """Dovecote: multi-agent services on Dapr."""
 
+from dovecote import topics
 from dovecote.agent import Agent, Budget
 from dovecote.app import App
 from dovecote.errors import DovecoteError, Reject, ToolError
 from dovecote.messages import Message, MessageType, Priority
 from dovecote.orchestrator import Orchestrator
 from dovecote.plan import PlanContext
-from dovecote.ports import Bus
-from dovecote.results import AgentResult, Source, Step, TaskResult
+from dovecote.ports import Bus, Write
+from dovecote.results import AgentResult, Source, Step, TaskEvent, TaskResult, cited
 from dovecote.tools import Call, Tools
 
 __all__ = [
@@ -26,7 +27,11 @@ __all__ = [
     "Reject",
     "Source",
     "Step",
+    "TaskEvent",
     "TaskResult",
     "ToolError",
     "Tools",
+    "Write",
+    "cited",
+    "topics",
 ]

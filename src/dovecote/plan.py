@@ -5,7 +5,7 @@ A plan is a generator function that yields what it wants: `ctx.find(…)`, `ctx.
 follows from the plan's, and is sent again, same id, until its answer is there.
 """
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
@@ -79,7 +79,7 @@ class PlanContext:
         """App-ids of running agents, one for each name or capability. AgentUnavailableError if one is missing."""
         return Find(capabilities)
 
-    def ask(self, agent: str, content: JsonValue | BaseModel, *, timeout: float | None = None) -> Ask:
+    def ask(self, agent: str, content: Mapping[str, Any] | str | BaseModel, *, timeout: float | None = None) -> Ask:
         """The AgentResult of an agent, by app-id. TaskFailedError if it fails, DeadlineError after `timeout` s."""
         return Ask(agent, _json(content), timeout)
 
@@ -247,5 +247,7 @@ class Execution:
             return index, None, error
 
 
-def _json(content: JsonValue | BaseModel) -> JsonValue:
-    return content.model_dump(mode="json", exclude_none=True) if isinstance(content, BaseModel) else content
+def _json(content: Mapping[str, Any] | str | BaseModel) -> JsonValue:
+    if isinstance(content, BaseModel):
+        content = content.model_dump(mode="json", exclude_none=True)
+    return content if isinstance(content, str) else dict(content)

@@ -3,7 +3,7 @@
 import asyncio
 import re
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import grpc
 from dapr.aio.clients import DaprClient
@@ -40,7 +40,7 @@ class DaprModel:
     async def close(self) -> None:
         """Close the connection."""
         if self._client is not None:
-            await self._client.close()
+            await cast("Any", self._client).close()  # untyped in the SDK
 
     async def complete(self, messages: Sequence[ChatMessage], tools: Sequence[ToolSpec]) -> Completion:
         """One model call: ModelUnavailableError if trying again may help, else ModelError."""

@@ -80,11 +80,11 @@ class DaprContext:
 
     def when_all(self, tasks: Sequence[Task]) -> Task:
         """All results, in order."""
-        return when_all(list(tasks))
+        return when_all(cast("Any", tasks))
 
     def when_any(self, tasks: Sequence[Task]) -> Task:
         """The first task that is done."""
-        return when_any(list(tasks))
+        return when_any(cast("Any", tasks))
 
     def result_of(self, task: Task) -> Any:
         """The result of a task that is done, or its error raised."""

@@ -1,0 +1,1 @@
+"""Message types that two services share."""

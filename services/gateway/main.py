@@ -1,0 +1,60 @@
+"""Gateway: the public door. Takes questions, tells how they fare, and hands out the answers."""
+
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+from fastapi import Depends, Header
+from fastapi.sse import EventSourceResponse, ServerSentEvent
+from pydantic import JsonValue
+
+from dovecote import App, TaskResult
+from dovecote.errors import TooLargeError
+from services.contracts.tasks import Question
+from services.gateway.stream import follow
+
+gateway = App("gateway")
+
+
+class Ask(Question):
+    """A question, and the folder of documents that it is about (the default one if none is named)."""
+
+    docs: str = ""
+
+
+@gateway.router.post("/tasks", status_code=202)
+async def ask(ask: Ask) -> JsonValue:
+    """Start a task; the answer has its id."""
+    limit = gateway.running.settings.max_question
+    if len(ask.question) > limit:
+        raise TooLargeError(
+            f"the question has {len(ask.question)} characters; {limit} are taken", mend="ask a shorter one"
+        )
+    metadata: dict[str, JsonValue] = {"docs": ask.docs} if ask.docs else {}
+    task: JsonValue = {"content": {"question": ask.question}, "metadata": metadata}
+    return await gateway.running.ports.invoke("orchestrator", "tasks", task)
+
+
+@gateway.router.get("/tasks/{task_id}")
+async def status(task_id: str) -> TaskResult:
+    """Where a task stands, and its answer once it is there."""
+    return TaskResult.model_validate(
+        await gateway.running.ports.invoke("orchestrator", f"tasks/{task_id}", verb="GET")
+    )
+
+
+@gateway.router.get("/tasks/{task_id}/events", response_class=EventSourceResponse)
+async def events(
+    task: Annotated[TaskResult, Depends(status)], last_event_id: Annotated[int, Header()] = 0
+) -> AsyncIterator[ServerSentEvent]:
+    """What happens to a task, as it happens, as server-sent events; `result` is the last one."""
+    async for event in follow(gateway, task.task_id, last_event_id):
+        yield event
+
+
+@gateway.router.get("/agents")
+async def agents() -> JsonValue:
+    """Agents and tools that run now."""
+    return await gateway.running.ports.invoke("directory", "registrations", verb="GET")
+
+
+app = gateway.asgi

@@ -1,0 +1,47 @@
+"""Recorder: keeps every step of every task, and every dead letter with its reasons."""
+
+from dovecote import App, Message, TaskEvent, topics
+from dovecote.errors import NotFoundError
+from services.recorder.deadletters import DeadLetter, DeadLetters
+from services.recorder.journal import Journal
+
+recorder = App("recorder")
+journal = Journal(recorder)
+letters = DeadLetters(recorder)
+
+
+@recorder.subscribe(topics.TASK_EVENTS, dead_letter=False)
+async def keep_event(message: Message) -> None:
+    """An event of a task."""
+    event = TaskEvent.model_validate(message.content)
+    await journal.append(event.task_id, [event])
+
+
+@recorder.subscribe(topics.DEAD_LETTERS, dead_letter=False)
+async def keep_dead_letter(message: Message) -> None:
+    """A message that a consumer gave up."""
+    await letters.add(message.id, message=message)
+
+
+@recorder.subscribe(topics.FAILURES, dead_letter=False)
+async def keep_reason(message: Message) -> None:
+    """Why an attempt at a message failed."""
+    await letters.add(str(message.causation_id), reason=message.content)
+
+
+@recorder.router.get("/tasks/{task_id}/events")
+async def events(task_id: str, after: int = 0, wait: float = 0) -> list[TaskEvent]:
+    """Events of a task after the first `after`, waiting up to `wait` seconds for one."""
+    return await journal.after(task_id, after, min(wait, 30))
+
+
+@recorder.router.get("/deadletters/{message_id}")
+async def dead_letter(message_id: str) -> DeadLetter:
+    """A dead letter, with its reasons."""
+    found = await letters.get(message_id)
+    if found is None:
+        raise NotFoundError(f"there is no dead letter {message_id!r}")
+    return found
+
+
+app = recorder.asgi
