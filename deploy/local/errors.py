@@ -5,7 +5,8 @@ LauncherError
 ├── PortTakenError        a port that must be used belongs to somebody else
 ├── AlreadyRunningError   this folder has a running system
 ├── UnreachableError      a server that the environment names does not answer
-└── NotReadyError         a process fails again and again, or the deadline has passed
+└── NotReadyError         something did not become ready in time
+    └── CrashLoopError    a process cannot be kept running
 """
 
 
@@ -30,4 +31,8 @@ class UnreachableError(LauncherError):
 
 
 class NotReadyError(LauncherError):
-    """The system did not become ready."""
+    """Something did not become ready in time."""
+
+
+class CrashLoopError(NotReadyError):
+    """A process fails again and again, which is logged when it happens, or may not be started again."""

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any, Self
 
-from deploy.local.errors import NotReadyError
+from deploy.local.errors import CrashLoopError, NotReadyError
 from deploy.local.progress import Progress
 from deploy.local.system import System
 
@@ -51,7 +51,8 @@ def _serve(system: System, progress: Progress, on_ready: Callable[[System], None
         with system.progress.step("Services and sidecars"):
             system.wait_ready()
     except NotReadyError as error:
-        progress.note(str(error))
+        if not isinstance(error, CrashLoopError):
+            progress.note(str(error))
         if once:
             return 1
         progress.note("What works is kept serving; Ctrl-C ends it.")

@@ -10,8 +10,8 @@ from pathlib import Path
 from deploy.local import servers
 from deploy.local.errors import RunFileError
 from deploy.local.ports import FIRST, HOST, WIDTH
-from deploy.local.processes import Program
 from deploy.local.runfile import App, component_folders, sidecar_flags
+from deploy.local.spawning import Program
 
 # A handler that was started may finish: longer than any of them, shorter than a user's patience.
 _DRAIN_SECONDS = 8
@@ -63,9 +63,7 @@ def checked_ports(apps: Iterable[App]) -> list[int]:
     ports = [port for app in apps for port in app.ports] + list(servers.SERVER_PORTS)
     for port, count in Counter(ports).items():
         if not FIRST < port < FIRST + WIDTH:
-            raise RunFileError(
-                f"dapr.yaml uses port {port}: choose one from {FIRST + 1} to {FIRST + WIDTH - 1}"
-            )
+            raise RunFileError(f"dapr.yaml uses port {port}: choose one from {FIRST + 1} to {FIRST + WIDTH - 1}")
         if count > 1:
             raise RunFileError(
                 f"port {port} is used {count} times: give each app ports of its own in dapr.yaml, none from "
@@ -91,9 +89,7 @@ def services(
         }
         program = Program(name, app.command, folders.checkout / app.directory, {**env, **app.env, **ports})
         flags = [*sidecar_flags(app), *_sidecar_paths(app, folders), *_sidecar_local(app, offset)]
-        sidecar = Program(
-            f"{name}-daprd", (str(daprd), *flags), folders.home, env, stop_seconds=_DRAIN_SECONDS + 4
-        )
+        sidecar = Program(f"{name}-daprd", (str(daprd), *flags), folders.home, env, stop_seconds=_DRAIN_SECONDS + 4)
         planned.append(Service(name, app, program, sidecar))
     return planned
 

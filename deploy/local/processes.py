@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import shutil
 import signal
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+
+from deploy.local.spawning import Program, Running
 
 logger = logging.getLogger(__name__)
 
+Spawner = Callable[[Program, Path], Awaitable[Running]]
 # Every process of a system carries its home in this variable, which is how leftovers are told from strangers.
 MARKER = "DOVECOTE_RUN"
 _FIRST_DELAY = 0.2
@@ -24,31 +25,21 @@ _EARLY_DEATHS = 5
 _KILL_SECONDS = 5.0
 
 
-@dataclass(frozen=True)
-class Program:
-    """What is to be run; the name is also its log's, and `stop_seconds` its time to end after SIGTERM."""
-
-    name: str
-    command: tuple[str, ...]
-    cwd: Path
-    env: Mapping[str, str]
-    stop_seconds: float = 10.0
-
-
 class Supervised:
     """One program kept running; every method belongs to the event loop that supervises it."""
 
-    def __init__(self, program: Program, log: Path, *, restart: bool) -> None:
+    def __init__(self, program: Program, log: Path, spawner: Spawner, *, restart: bool) -> None:
         self.program = program
         self.log = log
         self.pid: int | None = None
         self._fault: str | None = None
         self._started = 0.0
+        self._spawner = spawner
         self._restart = restart
         self._wanted = False
         self._expected = False
         self._early_deaths = 0
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: Running | None = None
         self._watch: asyncio.Task[None] | None = None
         self._gone = asyncio.Event()
 
@@ -117,25 +108,13 @@ class Supervised:
         if not early:
             self._fault = None
         if self._early_deaths == _EARLY_DEATHS:
-            self._fault = (
-                f"{name} fails again and again ({reason}); the end of {self.log}:\n{last_words(self.log)}"
-            )
+            self._fault = f"{name} fails again and again ({reason}); the end of {self.log}:\n{last_words(self.log)}"
             logger.error("%s", self._fault)
         elif self._early_deaths < _EARLY_DEATHS:
             logger.warning("%s ended (%s) and is started again; log: %s", name, reason, self.log)
 
     async def _spawn(self) -> None:
-        with self.log.open("ab") as log:
-            self._process = await asyncio.create_subprocess_exec(
-                *_die_with_parent(),
-                *self.program.command,
-                cwd=self.program.cwd,
-                env=self.program.env,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=log,
-                stderr=asyncio.subprocess.STDOUT,
-                start_new_session=True,
-            )
+        self._process = await self._spawner(self.program, self.log)
         self.pid = self._process.pid
         self._started = time.monotonic()
         self._gone = asyncio.Event()
@@ -158,14 +137,6 @@ class Supervised:
                 logger.debug("%s was gone before %s", self.program.name, number.name)
 
 
-def _die_with_parent() -> tuple[str, ...]:
-    # PR_SET_PDEATHSIG has to be set in the child. A preexec function is unsafe in a process with threads; a
-    # tiny program that sets it and then becomes the real one is safe. Where it is missing (not Linux),
-    # leftovers are still ended at the next start.
-    setpriv = shutil.which("setpriv")
-    return (setpriv, "--pdeathsig", "KILL", "--") if setpriv else ()
-
-
 async def _first_of(gone: asyncio.Event, hurry: asyncio.Event, seconds: float) -> None:
     waits = [asyncio.create_task(gone.wait()), asyncio.create_task(hurry.wait())]
     await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
@@ -182,4 +153,4 @@ def last_words(log: Path, count: int = 6) -> str:
     """Return the last lines of a log that report a fault, or simply the last ones if none does."""
     lines = log.read_text(errors="replace").splitlines()[-200:]
     faults = [line for line in lines if "level=fatal" in line or "level=error" in line or "Error" in line]
-    return "\n".join(f"  {line}" for line in (faults or lines)[-count:])
+    return "\n".join(f"  {line}" for line in list(dict.fromkeys(faults or lines))[-count:])

