@@ -5,13 +5,15 @@ from collections.abc import AsyncIterator
 from typing import Final
 
 from fastapi.sse import ServerSentEvent
+from pydantic import JsonValue, TypeAdapter
 
-from dovecote import App, TaskResult
+from dovecote import App, TaskEvent, TaskResult
 from dovecote.errors import UnavailableError
 
 log = logging.getLogger(__name__)
 
 _PATIENCE: Final = 5
+_EVENTS: Final = TypeAdapter(list[TaskEvent])
 
 
 async def follow(gateway: App, task_id: str, seen: int) -> AsyncIterator[ServerSentEvent]:
@@ -21,21 +23,22 @@ async def follow(gateway: App, task_id: str, seen: int) -> AsyncIterator[ServerS
     """
     invoke = gateway.running.ports.invoke
     while True:
-        over = False
+        rows: JsonValue = []
         try:
             path = f"tasks/{task_id}/events?after={seen}&wait={_PATIENCE}"
             rows = await invoke("recorder", path, verb="GET", timeout=_PATIENCE + 10)
         except UnavailableError as error:
             log.warning("the recorder does not answer: %s", error)
-            rows = []
-        for row in rows if isinstance(rows, list) else []:
+        for event in _EVENTS.validate_python(rows):
             seen += 1
-            kind = str(row["kind"]) if isinstance(row, dict) else "event"
-            over = over or kind in ("completed", "failed")
-            yield ServerSentEvent(data=row, event=kind, id=str(seen))
-        if over or not rows:
-            result = TaskResult.model_validate(await invoke("orchestrator", f"tasks/{task_id}", verb="GET"))
-            if result.status != "running":
+            result = event.data.pop("result", None)
+            yield ServerSentEvent(data=event, event=event.kind, id=str(seen))
+            if result is not None:
                 yield ServerSentEvent(data=result, event="result")
+                return
+        if not rows:
+            known = TaskResult.model_validate(await invoke("orchestrator", f"tasks/{task_id}", verb="GET"))
+            if known.status != "running":
+                yield ServerSentEvent(data=known, event="result")
                 return
             yield ServerSentEvent(comment="still running")

@@ -173,6 +173,7 @@ class Orchestrator:
         kind: Literal["completed", "failed"] = "failed" if result.error else "completed"
         text = result.error.message if result.error else "the answer is there"
         event = self._event(task.id, kind, text, kind)
+        event.data["result"] = data["result"]
         await bus.publish(topics.TASK_EVENTS, event.to_message())
         if task.reply_to:
             answer = MessageType.ERROR if result.error else MessageType.RESPONSE

@@ -5,7 +5,7 @@ import time
 from collections.abc import Sequence
 from typing import Any, Final
 
-from jsonschema import Draft202012Validator
+from jsonschema_rs import Draft202012Validator
 from pydantic import BaseModel
 
 from dovecote.app import App
@@ -80,7 +80,7 @@ class Toolbox:
         if not isinstance(arguments, dict):
             return _refused(use, f"the arguments of {call.name!r} are not a JSON object")
         problems = [
-            f"{'.'.join(map(str, problem.absolute_path)) or call.name}: {problem.message}"
+            f"{'.'.join(map(str, problem.instance_path)) or call.name}: {problem.message}"
             for problem in Draft202012Validator(offer.spec.parameters).iter_errors(arguments)
         ]
         if problems:

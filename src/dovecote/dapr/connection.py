@@ -33,7 +33,7 @@ class Connection:
         self._sidecar = Sidecar(settings.dapr_http_port)
         self._capabilities: Capabilities | None = None
         self._workflows = DaprWorkflows(settings.dapr_grpc_port)
-        self._model = DaprModel(settings.dapr_grpc_port)
+        self._model = DaprModel(self._sidecar, settings.dapr_grpc_port)
         self._worker_started = False
         for name, workflow in app.workflows.items():
             self._workflows.register(name, workflow)

@@ -1,6 +1,5 @@
 """The model behind the component `llm`, through Dapr's Conversation API."""
 
-import asyncio
 import re
 from collections.abc import Sequence
 from typing import Any, Final, cast
@@ -22,7 +21,7 @@ from dapr.clients.grpc.conversation import (
     ConversationToolsFunction,
 )
 
-from dovecote.dapr.sidecar import MODEL
+from dovecote.dapr.sidecar import MODEL, Sidecar
 from dovecote.errors import ModelError, ModelUnavailableError
 from dovecote.ports import ChatMessage, Completion, ToolCall, ToolSpec, Usage
 
@@ -33,7 +32,8 @@ _REFUSED: Final = re.compile(r"\b(400|401|403|404|405|413|422)\b")
 class DaprModel:
     """A language model; which one is a component file."""
 
-    def __init__(self, grpc_port: int) -> None:
+    def __init__(self, sidecar: Sidecar, grpc_port: int) -> None:
+        self._sidecar = sidecar
         self._address = f"127.0.0.1:{grpc_port}"
         self._client: DaprClient | None = None
 
@@ -45,8 +45,9 @@ class DaprModel:
     async def complete(self, messages: Sequence[ChatMessage], tools: Sequence[ToolSpec]) -> Completion:
         """One model call: ModelUnavailableError if trying again may help, else ModelError."""
         if self._client is None:
-            # The SDK's constructor waits for the sidecar with blocking calls.
-            self._client = await asyncio.to_thread(_client, self._address)
+            # The SDK's constructor waits for the sidecar with blocking calls: here it has nothing to wait for.
+            await self._sidecar.wait_until_healthy()
+            self._client = DaprClient(address=self._address)
         try:
             response = await self._client.converse_alpha2(
                 name=MODEL,
@@ -68,10 +69,6 @@ class DaprModel:
                 completion_tokens=usage.completion_tokens if usage else 0,
             ),
         )
-
-
-def _client(address: str) -> DaprClient:
-    return DaprClient(address=address)
 
 
 def _outgoing(message: ChatMessage) -> ConversationMessage:
