@@ -77,8 +77,8 @@ def fetch_release(
                 _unpack(archive, artifact.name, into)
     except httpx.HTTPStatusError as error:
         raise NotAvailableError(f"{error.request.url} answered {error.response.status_code}") from error
-    except httpx.HTTPError as error:
-        raise NotAvailableError(f"{site} cannot be reached ({error or type(error).__name__})") from error
+    except httpx.TransportError as error:
+        raise NotAvailableError(f"{error.request.url} failed ({str(error) or type(error).__name__})") from error
 
 
 def _release(name: str) -> str:

@@ -4,6 +4,7 @@ import argparse
 import json
 import os
 import shutil
+import signal
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -183,7 +184,7 @@ def _explanation(tried: list[str], folder: Path) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Get a runtime and print its binaries; the exit status is 1 if there is none."""
+    """Get a runtime and print its binaries; the exit status is 1 if there is none, 130 if interrupted."""
     parser = argparse.ArgumentParser(prog="python -m deploy.local.runtime", description=__doc__)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     as_json = parser.parse_args(arguments).json
@@ -192,6 +193,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except RuntimeUnavailableError as error:
         sys.stderr.write(f"{error}\n")
         return 1
+    except KeyboardInterrupt:
+        sys.stderr.write("Interrupted; what is finished is kept, and the next run goes on from here.\n")
+        return 128 + signal.SIGINT
     binaries = {name: str(cache.binary_folder(runtime.home) / name) for name in BINARIES}
     if as_json:
         facts = {"version": runtime.version, "cli_version": runtime.cli_version, "origin": runtime.origin}
