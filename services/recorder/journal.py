@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from collections import defaultdict
 from typing import Final
 
 from dovecote import App, TaskEvent, Write
@@ -16,25 +17,46 @@ class Journal:
 
     def __init__(self, app: App) -> None:
         self._app = app
+        self._waiting: defaultdict[str, list[TaskEvent]] = defaultdict(list)
+        self._writing: dict[str, asyncio.Lock] = {}
         self._grown = asyncio.Condition()
 
-    async def append(self, task_id: str, events: list[TaskEvent]) -> None:
-        """Add events to a task; one that is there already (same id) is not added again."""
-        key = f"events:{task_id}"
-        while True:
-            item = await self._app.running.ports.state.get(key)
-            rows = list(item.value) if item else []
-            known = {row["id"] for row in rows}
-            rows += [event.model_dump(mode="json") for event in events if event.id not in known]
-            try:
-                await self._app.running.ports.state.write(
-                    Write(key, rows, etag=item.etag if item else None, create=item is None, ttl=_KEPT)
-                )
-            except ConflictError:
-                continue  # another batch of the same task was faster: look again
-            break
+    async def append(self, event: TaskEvent) -> None:
+        """Return when the event is kept; one that is there already (same id) is not kept twice.
+
+        Events of one task that come while another write of it is under way share the next write.
+        """
+        self._waiting[event.task_id].append(event)
+        lock = self._writing.setdefault(event.task_id, asyncio.Lock())
+        async with lock:
+            if events := self._waiting.pop(event.task_id, None):
+                try:
+                    await self._write(event.task_id, events)
+                except BaseException:
+                    self._waiting[event.task_id] = events + self._waiting[event.task_id]
+                    raise
+            if event.task_id not in self._waiting:
+                self._writing.pop(event.task_id, None)
         async with self._grown:
             self._grown.notify_all()
+
+    async def _write(self, task_id: str, events: list[TaskEvent]) -> None:
+        state = self._app.running.ports.state
+        key = f"events:{task_id}"
+        while True:
+            item = await state.get(key)
+            rows = list(item.value) if item else []
+            known = {row["id"] for row in rows}
+            for event in events:
+                if event.id not in known:
+                    known.add(event.id)
+                    rows.append(event.model_dump(mode="json"))
+            try:
+                etag = item.etag if item else None
+                await state.write(Write(key, rows, etag=etag, create=item is None, ttl=_KEPT))
+            except ConflictError:
+                continue  # another replica added to the same task: look again
+            return
 
     async def after(self, task_id: str, number: int, patience: float) -> list[TaskEvent]:
         """Events of a task after the first `number`; waits up to `patience` seconds for one."""

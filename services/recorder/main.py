@@ -13,8 +13,7 @@ letters = DeadLetters(recorder)
 @recorder.subscribe(topics.TASK_EVENTS, dead_letter=False)
 async def keep_event(message: Message) -> None:
     """An event of a task."""
-    event = TaskEvent.model_validate(message.content)
-    await journal.append(event.task_id, [event])
+    await journal.append(TaskEvent.model_validate(message.content))
 
 
 @recorder.subscribe(topics.DEAD_LETTERS, dead_letter=False)

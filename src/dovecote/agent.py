@@ -281,8 +281,10 @@ class Agent:
         kind = MessageType.ERROR if "error" in reply else MessageType.RESPONSE
         content = reply.get("error") or reply.get("result")
         if task.reply_to:
+            running = self._app.running
+            await running.feed.flush()  # so that the steps are told before the answer
             answer = task.reply(content, sender=self.name, kind=kind)
-            await self._app.running.ports.bus.publish(task.reply_to, answer)
+            await running.ports.bus.publish(task.reply_to, answer)
         return None
 
     def _tell(self, task: Message, key: str, kind: Any, text: str, step: Step | None = None, **data: Any) -> None:

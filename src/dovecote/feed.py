@@ -24,10 +24,14 @@ class Feed:
         """Queue an event; returns at once."""
         self._queue.put_nowait(event)
 
-    async def close(self, limit: float = 5.0) -> None:
-        """Publish what is queued, for `limit` seconds at most, and stop."""
+    async def flush(self, limit: float = 5.0) -> None:
+        """Wait until what is queued is published, for `limit` seconds at most."""
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._queue.join(), limit)
+
+    async def close(self) -> None:
+        """Publish what is queued, and stop."""
+        await self.flush()
         self._worker.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self._worker

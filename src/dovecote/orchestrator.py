@@ -170,6 +170,7 @@ class Orchestrator:
         """Activity: tell that the task is over, and answer whoever asked over the bus."""
         task, result = Message.model_validate(data["task"]), TaskResult.model_validate(data["result"])
         bus = self._app.running.ports.bus
+        await self._app.running.feed.flush()
         kind: Literal["completed", "failed"] = "failed" if result.error else "completed"
         text = result.error.message if result.error else "the answer is there"
         event = self._event(task.id, kind, text, kind)
