@@ -260,7 +260,8 @@ class System:
         data = self._folders.data
         self.env = {**self._marked_env, "DAPR_HOST_IP": HOST}
         self.env.setdefault("DOVECOTE_DATA", str(data / "data"))
-        self.env["DEMO_MODEL_URL"] = f"http://{HOST}:{servers.MODEL + self.offset}/v1"
+        if self._with_model:
+            self.env["DEMO_MODEL_URL"] = f"http://{HOST}:{servers.MODEL + self.offset}/v1"
         if "REDIS_HOST" in self.env:
             self.env.setdefault("REDIS_PASSWORD", "")
         else:
