@@ -18,13 +18,6 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
-PRELOAD = (
-    "dovecote",
-    "uvicorn.lifespan.on",
-    "uvicorn.loops.auto",
-    "uvicorn.protocols.http.auto",
-    "uvicorn.protocols.websockets.auto",
-)
 _READ_BYTES = 65536
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NAME = 15
@@ -127,11 +120,11 @@ def become(request: Request) -> None:
 
 
 def main() -> None:
-    """Import, then fork until the launcher goes away."""
+    """Import the modules that the arguments name, then fork until the launcher goes away."""
     requests, answers = os.dup(0), os.dup(1)
     # What an import prints must not stand among the answers.
     os.dup2(2, 1)
-    for module in PRELOAD:
+    for module in sys.argv[1:]:
         importlib.import_module(module)
     gc.collect()
     gc.freeze()

@@ -8,7 +8,7 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -75,11 +75,12 @@ class _Forked:
 
 
 class NurseryClient:
-    """The launcher's end of the nursery in `cwd`; belongs to one event loop."""
+    """The launcher's end of a nursery in `cwd` that imports `modules`; belongs to one event loop."""
 
-    def __init__(self, cwd: Path, env: Mapping[str, str], log: Path) -> None:
+    def __init__(self, cwd: Path, env: Mapping[str, str], modules: Sequence[str], log: Path) -> None:
         self._cwd = cwd
         self._env = env
+        self._modules = modules
         self._log = log
         self._process: asyncio.subprocess.Process | None = None
         self._answers: asyncio.Task[None] | None = None
@@ -95,6 +96,7 @@ class NurseryClient:
                 sys.executable,
                 "-m",
                 "deploy.local.nursery",
+                *self._modules,
                 cwd=self._cwd,
                 env=self._env,
                 stdin=asyncio.subprocess.PIPE,

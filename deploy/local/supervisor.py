@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Coroutine, Iterable, Mapping
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -42,6 +42,11 @@ class Supervisor:
             future.cancel()
             raise
 
+    @property
+    def names(self) -> list[str]:
+        """The names of the children."""
+        return list(self._children)
+
     def child(self, name: str) -> Supervised:
         """Return the child of that name; raises LauncherError that lists the names there are."""
         if name not in self._children:
@@ -52,9 +57,9 @@ class Supervisor:
         """Return what is wrong with each child that cannot be kept running."""
         return [child.fault for child in self._children.values() if child.fault]
 
-    async def open_nursery(self, cwd: Path, env: Mapping[str, str]) -> None:
-        """Start the process from which Python apps in `cwd` are forked; without it each is a program of its own."""
-        self._nursery = NurseryClient(cwd, env, self._logs / "nursery.log")
+    async def open_nursery(self, cwd: Path, env: Mapping[str, str], modules: Sequence[str]) -> None:
+        """Start the process that imports `modules` and from which Python apps in `cwd` are then forked."""
+        self._nursery = NurseryClient(cwd, env, modules, self._logs / "nursery.log")
         await self._nursery.open()
 
     async def close_nursery(self) -> None:

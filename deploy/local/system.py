@@ -26,6 +26,14 @@ from deploy.local.supervisor import Supervisor
 
 logger = logging.getLogger(__name__)
 READY_SECONDS = 60.0
+# What every app imports, and uvicorn only once it runs: the bulk of an app's start.
+_SHARED_MODULES = (
+    "dovecote",
+    "uvicorn.lifespan.on",
+    "uvicorn.loops.auto",
+    "uvicorn.protocols.http.auto",
+    "uvicorn.protocols.websockets.auto",
+)
 GATEWAY = "gateway"
 _LAST_PORT = 65535
 _SERVERS = ("placement", "scheduler", "model")
@@ -112,7 +120,7 @@ class System:
             logger.warning("ended %d processes that an earlier run left behind", ended)
         supervisor = self._supervisor = Supervisor(logs, restart=self._restart)
         # First of all, because importing takes longest; what is done here is done meanwhile.
-        supervisor.call(supervisor.open_nursery(self._folders.checkout, self._marked_env))
+        supervisor.call(supervisor.open_nursery(self._folders.checkout, self._marked_env, _SHARED_MODULES))
         runtime = self._runtime or self._find_runtime()
         self._claim_ports()
         self._prepare_env()
