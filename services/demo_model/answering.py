@@ -1,5 +1,7 @@
 """Answering: sentences quoted from the material with their sources, values as computed, failures as reported."""
 
+import re
+
 from services.demo_model.arithmetic import without_arithmetic
 from services.demo_model.material import Material
 from services.demo_model.plain import sentences
@@ -7,6 +9,7 @@ from services.demo_model.ranking import best_quotes
 from services.demo_model.words import stems
 
 MAX_QUOTES = 3
+_TROUBLE = re.compile(r"\b(?:failed|could not|unavailable)\b", re.IGNORECASE)
 _NO_ANSWER = "The documents do not answer this question."
 _NO_REST = "The documents do not answer the rest of the question."
 _NO_MATERIAL = "There is nothing to answer from: no tool fits the question, and the prompt holds no notes."
@@ -27,13 +30,12 @@ def answer_from_tools(question: str, material: Material) -> str:
 
 def answer_from_notes(question: str, material: Material) -> str:
     """Answer from the notes in a prompt: values and labelled sentences, or else what the notes say."""
-    parts = [f"{value}." for value in material.values] + _quotes(question, material)
-    if parts:
-        return " ".join(parts)
+    quoted = _quotes(question, material)
     said = [found.text for passage in material.passages if not passage.source for found in sentences(passage.text)]
-    if material.passages and not said:
-        return _NO_ANSWER
-    return " ".join(said[:MAX_QUOTES]) or _NO_MATERIAL
+    if quoted:
+        said = [sentence for sentence in said if _TROUBLE.search(sentence) and sentence not in quoted]
+    parts = [*(f"{value}." for value in material.values), *quoted, *said[:MAX_QUOTES]]
+    return " ".join(parts) or (_NO_ANSWER if material else _NO_MATERIAL)
 
 
 def _quotes(question: str, material: Material) -> list[str]:

@@ -15,7 +15,7 @@ from starlette.types import Receive, Scope, Send
 from services.demo_model.calls import Answer, CallLog, Calls
 from services.demo_model.demonstration import reply
 from services.demo_model.script import Facts, Rule, Script, ScriptedError, scripted_reply
-from services.demo_model.wire import MODEL, ChatRequest, Reply, completion, error_body
+from services.demo_model.wire import MODEL, ChatRequest, Reply, completion, error_body, problem
 
 Body = TypeVar("Body", bound=BaseModel)
 _LOG = logging.getLogger("uvicorn.error")
@@ -129,9 +129,8 @@ async def _body(model: type[Body], request: Request) -> Body:
     try:
         return model.model_validate_json(await request.body())
     except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False)[0]
-        param = ".".join(str(part) for part in first["loc"]) or None
-        raise MalformedRequestError(f"{param or 'The body'}: {first['msg']}.", param) from error
+        place, message = problem(error)
+        raise MalformedRequestError(f"{place or 'The body'}: {message}.", place or None) from error
 
 
 def _announced(script: Script | None) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:

@@ -22,6 +22,7 @@ _NUMBER = re.compile(r"(?<![\w.,])-?\d{1,15}(?:\.\d{1,15})?(?![\w]|[.,]\d)")
 _MAX_QUERY_WORDS = 24
 _MAX_CALLS_PER_TOOL = 4
 _MAX_DEPTH = 4
+_ALTERNATIVES = ("anyOf", "oneOf", "allOf")
 
 Schema = dict[str, Any]
 
@@ -60,7 +61,7 @@ class _Filler:
     def arguments(self) -> list[dict[str, Any]]:
         """Sets of arguments to call the tool with: one for each expression in the question, else one or none."""
         properties = _mapping(self.schema.get("properties"))
-        kinds = {name: self.kind(name, self.resolved(schema)) for name, schema in properties.items()}
+        kinds = {name: self.kind(name, self.of_items(self.resolved(schema))) for name, schema in properties.items()}
         asks_expression = "expression" in kinds.values()
         filled = [self.filled(self.schema, given, 0) for given in self.expressions or [None]]
         fitting = [arguments for arguments in filled if arguments is not None]
@@ -72,7 +73,7 @@ class _Filler:
 
     def filled(self, schema: Schema, expression: str | None, depth: int) -> dict[str, Any] | None:
         """Arguments for an object, or None where one that is required cannot be had."""
-        required = schema.get("required") or []
+        required = [name for name in _listing(schema.get("required")) if isinstance(name, str)]
         arguments: dict[str, Any] = {}
         for name, declared in _mapping(schema.get("properties")).items():
             value = self.value(name, self.resolved(declared), expression, depth, required=name in required)
@@ -82,7 +83,7 @@ class _Filler:
 
     def value(self, name: str, schema: Schema, expression: str | None, depth: int, *, required: bool) -> Any:
         """Value for a parameter, or None where the question has none for it."""
-        if schema.get("enum"):
+        if _listing(schema.get("enum")):
             return self.named_choice(schema["enum"])
         kind = self.kind(name, schema)
         if kind == "array":
@@ -124,6 +125,10 @@ class _Filler:
             return "search"
         return "search" if _TEXT_NAME.match(name) and _SEARCH_CUE.search(searches) else "string"
 
+    def of_items(self, schema: Schema) -> Schema:
+        """Schema of what a list holds, or the schema itself where it is no list's."""
+        return self.resolved(schema.get("items")) if schema.get("type") == "array" else schema
+
     def named_choice(self, choices: list[Any]) -> Any:
         """The first of the choices that the question names."""
         asked = {stem(word) for word in tokens(self.question)}
@@ -138,13 +143,13 @@ class _Filler:
         found = _mapping(schema)
         for _ in range(_MAX_DEPTH):
             target = str(found.get("$ref", "")).rpartition("/")[2]
-            options = [*(found.get("anyOf") or found.get("oneOf") or found.get("allOf") or [])]
+            options = [option for key in _ALTERNATIVES for option in _listing(found.get(key))]
             chosen = [option for option in options if isinstance(option, dict) and option.get("type") != "null"]
             if target:
                 definitions = self.schema.get("$defs") or self.schema.get("definitions")
                 found = {**_mapping(_mapping(definitions).get(target)), **_without(found, "$ref")}
             elif chosen:
-                found = {**chosen[0], **_without(found, "anyOf", "oneOf", "allOf")}
+                found = {**chosen[0], **_without(found, *_ALTERNATIVES)}
             else:
                 break
         kind = found.get("type")
@@ -153,7 +158,7 @@ class _Filler:
 
     def is_spoken_of(self, has_arguments: bool) -> bool:
         """Whether the question speaks of the tool: of anything in its description, or of its very name."""
-        asked = set(stems(self.rest))
+        asked = {word for word in stems(self.rest) if not word.isdigit()}
         name = set(stems(self.tool.name.replace("_", " ")))
         described = set(stems(self.tool.description or ""))
         if has_arguments:
@@ -163,6 +168,10 @@ class _Filler:
 
 def _mapping(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
+
+
+def _listing(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def _without(schema: Schema, *keys: str) -> Schema:

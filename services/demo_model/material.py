@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from services.demo_model.notes import Passage, Value, passages_in, values_in, without_closing
+from services.demo_model.notes import Passage, Trust, Value, passages_in, values_in, without_closing
 from services.demo_model.plain import sentences
 from services.demo_model.wire import json_or_none
 
@@ -58,7 +58,12 @@ def from_result(tool: str, arguments: str, content: str) -> Material:
     value = json_or_none(text)
     given = json_or_none(arguments)
     reader = _Reader(tool, given if isinstance(given, dict) else {})
-    return reader.prose(text) if value is None and text.strip() != "null" else reader.read(value, 0)
+    if value is not None or text.strip() == "null":
+        return reader.read(value, 0)
+    if text.lstrip()[:1] not in {"{", "["}:
+        return reader.prose(text)
+    # JSON that was cut to fit: the objects that are whole still count.
+    return sum((reader.read(whole, 0) for _, _, whole in _embedded_json(text)), Material())
 
 
 def from_notes(text: str) -> Material:
@@ -80,7 +85,7 @@ def _embedded_json(text: str) -> list[tuple[int, int, Any]]:
     found: list[tuple[int, int, Any]] = []
     decoder = json.JSONDecoder()
     end = 0
-    for match, _ in zip(re.finditer(r"\{\s*\"|\[\s*\{", text), range(_MAX_EMBEDDED), strict=False):
+    for match, _ in zip(re.finditer(r"(?=\{\s*\"|\[\s*\{)", text), range(_MAX_EMBEDDED), strict=False):
         if match.start() < end:
             continue
         try:
@@ -118,8 +123,8 @@ class _Reader:
         if failure:
             return Material(failures=(Failure(self.tool or "tool", failure),))
         text, source = _first_text(value, _TEXT_KEYS), _first_text(value, _SOURCE_KEYS)
-        if text and source:
-            return Material(passages=(Passage(text, source, _first_text(value, _HEADING_KEYS)),))
+        if source and any(key in value for key in _TEXT_KEYS):
+            return Material(passages=(Passage(text, source, _first_text(value, _HEADING_KEYS)),) if text else ())
         computed = next((value[key] for key in _VALUE_KEYS if _is_number(value.get(key))), None)
         if computed is not None:
             shown = computed if isinstance(computed, str) else json.dumps(computed)
@@ -140,9 +145,9 @@ class _Reader:
         if _NUMBER.fullmatch(text.strip()) and self.tool:
             return Material(values=(Value(self.expression({}), text.strip()),))
         found = _from_prose(text)
-        certain = len(sentences(text)) <= _SHORT
+        trust: Trust = "certain" if len(sentences(text)) <= _SHORT else "offered"
         named = (
-            passage if passage.source else Passage(passage.text, self.tool, passage.heading, certain=certain)
+            passage if passage.source else Passage(passage.text, self.tool, trust=trust)
             for passage in found.passages
         )
         return Material(tuple(named), found.values)
@@ -152,7 +157,7 @@ class _Reader:
         if not told:
             return Material()
         text = f"{self.tool or 'The note'} returned {', '.join(told)}."
-        return Material(passages=(Passage(_one_line(text), self.tool, certain=True),))
+        return Material(passages=(Passage(_one_line(text), self.tool, trust="certain"),))
 
     def expression(self, value: dict[str, Any]) -> str:
         for given in (value, self.arguments):

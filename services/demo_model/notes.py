@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from typing import Literal
 
 CLOSING = (
     "(Answered by the demonstration model: it quotes the material it was given and adds nothing. "
@@ -23,17 +24,21 @@ _COMPUTED = re.compile(
 _BEFORE_STATEMENT = re.compile(r"(?:^|[.!?;:\]\n]|\n[ \t]*[-*+])\s*$")
 
 
+Trust = Literal["offered", "chosen", "certain"]
+
+
 @dataclass(frozen=True)
 class Passage:
     """A text that may be quoted, and the source to cite with it (empty: it names none).
 
-    `certain` says that it answers by where it comes from, whatever words it shares with the question.
+    `trust` says how much of the question it must share: a fair part where it was merely offered (by a search), any
+    word where somebody chose it (for notes), none where it is certain (all that a tool said).
     """
 
     text: str
     source: str = ""
     heading: str = ""
-    certain: bool = False
+    trust: Trust = "offered"
 
 
 @dataclass(frozen=True)
@@ -77,17 +82,17 @@ def passages_in(text: str) -> list[Passage]:
 def _led(paragraph: str) -> list[Passage]:
     labels = list(_LEADING.finditer(paragraph))
     ends = [label.start() for label in labels[1:]] + [len(paragraph)]
-    led = [
-        Passage(paragraph[label.end() : end].strip(), label["file"])
-        for label, end in zip(labels, ends, strict=True)
-    ]
-    return [Passage(paragraph[: labels[0].start()].strip()), *led]
+    led = [_chosen(paragraph[label.end() : end], label["file"]) for label, end in zip(labels, ends, strict=True)]
+    return [_chosen(paragraph[: labels[0].start()]), *led]
 
 
 def _followed(paragraph: str) -> list[Passage]:
     passages, at = [], 0
     for label in _LABEL.finditer(paragraph):
-        text = paragraph[at : label.start()].strip()
-        passages.append(Passage(text, label["word"] or label["file"]))
+        passages.append(_chosen(paragraph[at : label.start()], label["word"] or label["file"]))
         at = label.end()
-    return [*passages, Passage(paragraph[at:].strip())]
+    return [*passages, _chosen(paragraph[at:])]
+
+
+def _chosen(text: str, source: str = "") -> Passage:
+    return Passage(text.strip(), source, trust="chosen")

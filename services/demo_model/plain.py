@@ -10,7 +10,8 @@ from markdown_it.token import Token
 
 Kind = Literal["heading", "prose", "item", "code"]
 
-_MARKDOWN = MarkdownIt("commonmark")
+# Indented text is more often an admonition or a wrapped line than code.
+_MARKDOWN = MarkdownIt("commonmark").disable("code")
 _TABLE_RULE = re.compile(r"^\s*\|?[\s:|-]*-{2,}[\s:|-]*\|?\s*$")
 _TABLE_ROW = re.compile(r"^\s*\|(.+)\|\s*$")
 _TAG = re.compile(r"<!--.*?-->|</?[a-zA-Z!][^<>]*>", re.DOTALL)
@@ -19,6 +20,8 @@ _ABBREVIATION = re.compile(
     r"(?:\b(?:e\.g|i\.e|etc|vs|cf|approx|resp|incl|fig|no|mr|mrs|dr|st|[A-Za-z])|^\d{1,2})\.$", re.IGNORECASE
 )
 _DRAWING = re.compile(r"[\u2500-\u257f]")
+_MARKER = re.compile(r"^\s*(?:(?:!!!|\?\?\?\+?|:::)\s*[\w ]*(?:\"[^\"]*\")?|(?:>\s*)?\[![A-Z]+\])\s*$")
+_SHORTCODE = re.compile(r"\{\{[<%].*?[%>]\}\}")
 _FRONT_MATTER = re.compile(r"\A---\n.*?\n---\n", re.DOTALL)
 _MAX_LIST_ITEMS = 8
 _MAX_ITEM_WORDS = 8
@@ -44,11 +47,8 @@ def sentences(text: str) -> tuple[Sentence, ...]:
 
 
 def _blocks(text: str) -> list[Sentence]:
-    lines = [
-        _row(line)
-        for line in _FRONT_MATTER.sub("", text).splitlines()
-        if not _TABLE_RULE.match(line) or "|" not in line
-    ]
+    text = _SHORTCODE.sub("", _FRONT_MATTER.sub("", text))
+    lines = [_row(line) for line in text.splitlines() if not _is_markup_alone(line)]
     blocks: list[Sentence] = []
     tokens = _MARKDOWN.parse("\n".join(lines))
     for at, token in enumerate(tokens):
@@ -61,6 +61,10 @@ def _blocks(text: str) -> list[Sentence]:
         elif token.type == "html_block":
             blocks.append(Sentence(" ".join(_TAG.sub(" ", token.content).split()), "prose"))
     return [block for block in blocks if block.text]
+
+
+def _is_markup_alone(line: str) -> bool:
+    return bool(_MARKER.match(line) or ("|" in line and _TABLE_RULE.match(line)))
 
 
 def _code_lines(code: str) -> list[str]:

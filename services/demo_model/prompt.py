@@ -11,6 +11,7 @@ from services.demo_model.wire import json_or_none
 # The first that fits a heading decides: "Notes on the question" are notes.
 _PARTS = (
     ("draft", re.compile(r"\b(?:draft|report|text to (?:review|check)|proposed answer)\b", re.IGNORECASE)),
+    ("remarks", re.compile(r"\b(?:remarks|comments|feedback|review|instructions)\b", re.IGNORECASE)),
     (
         "notes",
         re.compile(

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 
 from services.demo_model.notes import Passage
 from services.demo_model.plain import Sentence, sentences
-from services.demo_model.words import stems, tokens
+from services.demo_model.words import names, stems, tokens
 
 _TOUCHING_SHARE = 0.4
+_KNOWN_SHARE, _KNOWN_LEAST = 0.6, 2
 _CONTEXT_WEIGHT = 0.3
-_GOOD_ENOUGH = 0.55
+_GOOD_ENOUGH = 0.6
+_WORTH_ADDING = 0.35
 _TOO_SIMILAR = 0.6
 _FEW_WORDS, _MANY_WORDS = 5, 40
 _DEFINITION_REACH = 6
@@ -33,14 +35,16 @@ def best_quotes(question: str, passages: list[Passage], limit: int) -> list[Quot
     """The `limit` sentences that answer the question best, best first; none where none touches it."""
     asked = stems(question)
     weights = _weights(asked, passages)
+    strangers = _strangers(question, passages)
     ranked: list[Quote] = []
     for place, passage in enumerate(passages):
-        if passage.certain:
+        if passage.trust == "certain":
             ranked += [Quote(found.text, passage.source, math.inf) for found in sentences(passage.text)]
-        elif _touches(asked, passage):
+        elif _touches(asked, passage, strangers):
             ranked += _scored(question, weights, passage, 1 - min(place, 10) * 0.03)
-    ranked.sort(key=lambda quote: -quote.score)
-    return _different(ranked, weights, limit)
+    best = _different(sorted(ranked, key=lambda quote: -quote.score), weights, limit)
+    # Notes come in the order that whoever took them thought best.
+    return sorted(best, key=ranked.index) if any(passage.trust == "chosen" for passage in passages) else best
 
 
 def _weights(asked: list[str], passages: list[Passage]) -> dict[str, float]:
@@ -50,10 +54,23 @@ def _weights(asked: list[str], passages: list[Passage]) -> dict[str, float]:
     return {word: math.log(1 + (len(units) + 1) / (1 + counts[word])) for word in asked}
 
 
-def _touches(asked: list[str], passage: Passage) -> bool:
-    held = set(stems(f"{passage.heading}\n{passage.text}\n{passage.source}"))
-    shared = sum(word in held for word in asked)
-    return bool(shared) and shared >= math.ceil(_TOUCHING_SHARE * len(asked))
+def _strangers(question: str, passages: list[Passage]) -> set[str]:
+    """Words of the names in the question, where no passage knows any of them: then it is about something else."""
+    named = set(stems(" ".join(names(question))))
+    return set() if any(named & _held(passage) for passage in passages) else named
+
+
+def _touches(asked: list[str], passage: Passage, strangers: set[str]) -> bool:
+    shared = len(_held(passage) & set(asked))
+    if passage.trust == "chosen" or not shared:
+        return bool(shared)
+    if strangers:
+        return shared >= max(_KNOWN_LEAST, _KNOWN_SHARE * (len(asked) - len(strangers)))
+    return shared >= math.ceil(_TOUCHING_SHARE * len(asked))
+
+
+def _held(passage: Passage) -> set[str]:
+    return set(stems(f"{passage.heading}\n{passage.text}\n{passage.source}"))
 
 
 def _scored(question: str, weights: dict[str, float], passage: Passage, trust: float) -> list[Quote]:
@@ -83,7 +100,7 @@ def _form(question: str, found: Sentence, weights: dict[str, float]) -> float:
     words = tokens(found.text)
     factor = 1.0
     if found.kind == "code":
-        factor *= 0.5
+        factor *= 0.25
     if found.text.endswith(":"):
         factor *= 0.4
     if found.text.endswith("?"):
@@ -110,7 +127,8 @@ def _different(ranked: list[Quote], weights: dict[str, float], limit: int) -> li
             len(held & other) > _TOO_SIMILAR * len(held | other) for other in (set(stems(k.text)) for k in kept)
         )
         news = (held & weights.keys()) - covered
-        if repeats or (kept and not news and quote.score < _GOOD_ENOUGH * kept[0].score):
+        least = (_WORTH_ADDING if news else _GOOD_ENOUGH) * kept[0].score if kept else 0
+        if repeats or quote.score < least:
             continue
         kept.append(quote)
         covered |= held & weights.keys()

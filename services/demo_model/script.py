@@ -8,7 +8,7 @@ from typing import Annotated, Any, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from services.demo_model.demonstration import Turn, reply
-from services.demo_model.wire import Call, ChatRequest, Reply
+from services.demo_model.wire import Call, ChatRequest, Reply, problem
 
 
 class ScriptError(Exception):
@@ -108,9 +108,9 @@ class Script(_Part):
                 f"The script {str(path)!r} cannot be read: {error.strerror}. Give a file that can."
             ) from error
         except ValidationError as error:
-            first = error.errors()[0]
-            place = ".".join(str(part) for part in first["loc"]) or "its whole"
-            raise ScriptError(f"The script {str(path)!r} is not valid at {place!r}: {first['msg']}.") from error
+            place, message = problem(error)
+            where = f"at {place!r}" if place else "at all"
+            raise ScriptError(f"The script {str(path)!r} is not valid {where}: {message}.") from error
 
 
 class Facts:

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 MODEL = "demonstration"
 
@@ -166,6 +166,12 @@ def _usage(request: ChatRequest, reply: Reply) -> dict[str, int]:
     prompt = sum(len(text.split()) for text in sent)
     answered = len(reply.text.split()) + sum(len(call.arguments.split()) + 1 for call in reply.calls)
     return {"prompt_tokens": prompt, "completion_tokens": answered, "total_tokens": prompt + answered}
+
+
+def problem(error: ValidationError) -> tuple[str, str]:
+    """Place (in dots, empty for the whole) and message of what is wrong; of alternatives, the deepest."""
+    found = max(error.errors(include_url=False, include_context=False), key=lambda one: len(one["loc"]))
+    return ".".join(str(part) for part in found["loc"]), found["msg"]
 
 
 def json_or_none(text: str) -> Any:

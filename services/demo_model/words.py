@@ -24,7 +24,7 @@ documentation docs question sentence sentences happen happens mean means work wo
 """
 STOP_WORDS = frozenset(_STOP_TEXT.split())
 
-_ENDINGS = ("ization", "ations", "ation", "ments", "ment", "ings", "ing", "ions", "ion")
+_ENDINGS = ("ations", "ation", "ments", "ment", "ings", "ing", "ions", "ion")
 _SHORT_ENDINGS = ("ed", "es", "ly", "s", "y")
 _MIN_STEM = 4
 _MIN_SHORT_STEM = 3
