@@ -19,18 +19,16 @@ from pydantic import BaseModel, JsonValue
 from dovecote import topics
 from dovecote.app import App
 from dovecote.conversation import fitted, prompt, shortened
-from dovecote.errors import BudgetError, DovecoteError, InvalidInputError
-from dovecote.messages import Message, MessageType, now
+from dovecote.errors import BudgetError, DovecoteError, InvalidInputError, ModelUnavailableError
+from dovecote.messages import Message, MessageType, new_id, now
 from dovecote.ports import ChatMessage, Completion, Retry, Steps, Usage, WorkflowContext, Write
 from dovecote.results import AgentResult, Failure, Source, Step, TaskEvent, cited, sources_in
 from dovecote.toolbox import Toolbox, Use
 from dovecote.tools import ToolOutcome
 
 WORKFLOW: Final = "agent"
-# A model that is away for a minute does not fail a task; one that refuses does so at once.
-MODEL_RETRY: Final = Retry(attempts=8, first=0.5, factor=2.0, longest=15.0)
-TOOL_RETRY: Final = Retry(attempts=6, first=0.2, factor=2.0, longest=5.0)
-REPLY_RETRY: Final = Retry(attempts=20, first=0.2, factor=2.0, longest=15.0)
+TOOL_RETRY: Final = Retry.lasting(30, longest=5)
+REPLY_RETRY: Final = Retry.lasting(240)
 _KEPT: Final = 7 * 24 * 3600
 
 
@@ -137,6 +135,8 @@ class Agent:
     def _answer(self, context: WorkflowContext, task: Message) -> Any:
         """The loop itself; a generator of workflow tasks that returns an AgentResult."""
         began = context.current_utc_datetime
+        # A model that is away for a while does not fail a task; one that refuses does so at once.
+        patience = Retry.lasting(self._app.running.settings.model_wait)
         steps: list[Step] = []
         sources: list[Source] = []
         answers: list[tuple[str, str]] = []
@@ -145,7 +145,7 @@ class Agent:
             self._check(steps, began, context.current_utc_datetime)
             think = _Think(instance=context.instance_id, number=number, task=task, answers=answers)
             thought = Thought.model_validate(
-                (yield context.call_activity("think", think.model_dump(mode="json"), MODEL_RETRY))
+                (yield context.call_activity("think", think.model_dump(mode="json"), patience))
             )
             steps.append(thought.step)
             if not thought.uses:
@@ -213,7 +213,11 @@ class Agent:
         self._tell(think.task, f"think.{think.number}", "started", f"{self.name} is thinking")
         began, clock = now(), time.perf_counter()
         specs = await self._toolbox.specs()
-        completion = await ports.model.complete(fitted([*earlier, *fresh], self.budget.context), specs)
+        try:
+            completion = await ports.model.complete(fitted([*earlier, *fresh], self.budget.context), specs)
+        except ModelUnavailableError as error:
+            self._tell(think.task, f"think.{think.number}.{new_id()}", "progress", str(error))
+            raise
         step = Step(
             agent=self.name,
             kind="model",

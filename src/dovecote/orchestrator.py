@@ -16,7 +16,7 @@ from dovecote.results import Failure, TaskEvent, TaskResult
 from dovecote.tools import ToolRequest
 
 PLAN: Final = "plan"
-_FINISH: Final = Retry(attempts=20, first=0.2, factor=2.0, longest=15.0)
+_FINISH: Final = Retry.lasting(240)
 _TOOL_LIMIT: Final = 900.0
 
 

@@ -8,7 +8,7 @@ follows from the plan's, and is sent again, same id, until its answer is there.
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any
 
 from pydantic import BaseModel, JsonValue
 
@@ -19,9 +19,6 @@ from dovecote.ports import Retry, WorkflowContext
 from dovecote.results import AgentResult, Failure, Step
 from dovecote.settings import Settings
 from dovecote.tools import ToolOutcome, ToolRequest
-
-_PUBLISH: Final = Retry(attempts=20, first=0.2, factor=2.0, longest=15.0)
-_TOOL: Final = Retry(attempts=8, first=0.2, factor=2.0, longest=5.0)
 
 
 @dataclass(frozen=True)
@@ -105,6 +102,7 @@ class Execution:
         self._name = name
         self._settings = settings
         self._asked = 0
+        self._patience = Retry.lasting(settings.agent_wait, longest=5)
         self.steps: list[Step] = []
 
     def follow(self, plan: Plan, content: Any) -> _Run:
@@ -125,7 +123,7 @@ class Execution:
     def _do(self, wish: Wish) -> _Run:
         match wish:
             case Find():
-                return (yield self._context.call_activity("find", list(wish.capabilities)))
+                return (yield self._context.call_activity("find", list(wish.capabilities), self._patience))
             case Ask():
                 return (yield from self._ask(wish, self._next_id()))
             case CallTool():
@@ -157,7 +155,7 @@ class Execution:
         left = wish.timeout or self._settings.ask_timeout
         pause = self._settings.resend_after
         while True:
-            yield self._context.call_activity("send", message.model_dump(mode="json"), _PUBLISH)
+            yield self._context.call_activity("send", message.model_dump(mode="json"), self._patience)
             try:
                 reply = yield self._context.wait_for_external_event(
                     f"reply.{request_id}", timedelta(seconds=min(pause, left))
@@ -200,7 +198,7 @@ class Execution:
             "function": wish.function,
             "request": request.model_dump(mode="json"),
         }
-        outcome = ToolOutcome.model_validate((yield self._context.call_activity("call", data, _TOOL)))
+        outcome = ToolOutcome.model_validate((yield self._context.call_activity("call", data, self._patience)))
         seconds = (self._context.current_utc_datetime - began).total_seconds()
         step = Step(
             agent=self._name,

@@ -179,6 +179,16 @@ class Retry:
     factor: float = 2.0
     longest: float = 10.0
 
+    @classmethod
+    def lasting(cls, seconds: float, *, longest: float = 15.0) -> "Retry":
+        """Tries that go on for about that long in all."""
+        pause, total, attempts = cls.first, 0.0, 1
+        while total < seconds:
+            total += pause
+            pause = min(pause * cls.factor, longest)
+            attempts += 1
+        return cls(attempts=attempts, longest=longest)
+
 
 class WorkflowContext(Protocol):
     """What a workflow may do. Everything else it does must be deterministic: it is replayed."""

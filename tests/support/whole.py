@@ -1,0 +1,85 @@
+"""The whole system as tests run it: real sidecars, a scripted model, and one tool with an effect."""
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from deploy.local.runfile import App, load_run_file
+from deploy.local.system import System
+from tests.support.model_server import ModelServer
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+_PORTS = dict.fromkeys(("port", "http_port", "grpc_port", "internal_grpc_port", "metrics_port"), 0)
+
+
+class Whole:
+    """A running system and its model, with what tests do over and over."""
+
+    def __init__(self, system: System, model: ModelServer) -> None:
+        self.system = system
+        self.model = model
+        self._client = httpx.Client(timeout=30, trust_env=False)
+
+    def start(self, question: str, docs: Path | None = None) -> str:
+        """Ask; returns the task's id."""
+        body = {"question": question, **({"docs": str(docs)} if docs else {})}
+        answer = self._client.post(f"{self.system.url()}/tasks", json=body)
+        assert answer.status_code == 202, answer.text
+        return str(answer.json()["task_id"])
+
+    def result(self, task_id: str, seconds: float = 60) -> dict[str, Any]:
+        """The result of a task, however often its services are away meanwhile."""
+        deadline = time.monotonic() + seconds
+        last = ""
+        while time.monotonic() < deadline:
+            try:
+                # The sidecar holds the request until there is news, so this loop does not spin.
+                answer = self._client.get(f"{self.system.url()}/tasks/{task_id}")
+                last = answer.text
+                if answer.status_code == 200 and answer.json()["status"] != "running":
+                    found: dict[str, Any] = answer.json()
+                    return found
+            except httpx.HTTPError as error:
+                last = repr(error)
+            time.sleep(0.05)
+        raise AssertionError(f"task {task_id} has no result after {seconds:g} s: {last}")
+
+    def ask(self, question: str, docs: Path | None = None, seconds: float = 60) -> dict[str, Any]:
+        """Ask, and wait for the result."""
+        return self.result(self.start(question, docs), seconds)
+
+    def told(self, task_id: str) -> str:
+        """What the recorder has of a task so far, as text."""
+        return self._client.get(f"{self.system.url('recorder')}/tasks/{task_id}/events").text
+
+    def balance(self, account: str) -> int:
+        """What the ledger holds for an account."""
+        body = {"arguments": {"account": account}}
+        answer = self._client.post(f"{self.system.url('ledger')}/tools/balance", json=body)
+        return int(answer.json()["result"])
+
+
+def whole_apps() -> list[App]:
+    """Every app of the run file, the researcher with the ledger among its tools, and the ledger."""
+    apps = load_run_file(CHECKOUT / "dapr.yaml").select(None)
+    apps = [_running(app, "tests.support.clerk") if app.app_id == "researcher" else app for app in apps]
+    ledger = apps[0].model_copy(update={"app_id": "ledger", **_PORTS})
+    return [*apps, _running(ledger, "tests.support.ledger")]
+
+
+@contextmanager
+def whole(home: Path, env: Mapping[str, str]) -> Iterator[Whole]:
+    """A running system in a home of its own, ended afterwards."""
+    home.mkdir(parents=True, exist_ok=True)
+    with ModelServer() as model:
+        settings = {"DEMO_MODEL_URL": model.url, **env}
+        with System(CHECKOUT, home, apps=whole_apps(), with_model=False, env=settings) as system:
+            yield Whole(system, model)
+
+
+def _running(app: App, module: str) -> App:
+    return app.model_copy(update={"command": (*app.command[:-1], module)})
