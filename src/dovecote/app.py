@@ -5,7 +5,7 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from functools import cached_property
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
 from fastapi import APIRouter, FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -14,10 +14,11 @@ from starlette.responses import JSONResponse
 
 from dovecote.dapr import connect
 from dovecote.directory import MISSED_HEARTBEATS, Directory, Registration, keep_lease
-from dovecote.errors import ConfigurationError, DovecoteError, InvalidInputError, outcome
+from dovecote.errors import ConfigurationError, DovecoteError, InvalidInputError
 from dovecote.feed import Feed
 from dovecote.messages import MessageType, new_id
 from dovecote.ports import Activity, Handler, Ports, Subscription, ToolSpec, WorkflowFunction
+from dovecote.problems import MEDIA_TYPE, to_problem
 from dovecote.settings import Settings, get_settings
 
 log = logging.getLogger(__name__)
@@ -96,6 +97,7 @@ class App:
                 yield
 
         api = FastAPI(title=self.name, description=self.description, lifespan=lifespan)
+        api.state.dovecote = self
         api.include_router(_health(self))
         api.include_router(self.router)
         api.add_exception_handler(DovecoteError, _problem)
@@ -178,17 +180,5 @@ async def _problem(_: Request, error: Exception) -> JSONResponse:
     if isinstance(error, RequestValidationError):
         text = "; ".join(f"{'.'.join(map(str, row['loc']))}: {row['msg']}" for row in error.errors())
         error = InvalidInputError(text)
-    status, _verdict = outcome(error)
-    if not isinstance(error, DovecoteError):
-        log.error("unexpected error", exc_info=error)
-    known = isinstance(error, DovecoteError)
-    name = type(error).__name__ if known else "InternalError"
-    body: dict[str, Any] = {
-        "type": f"urn:dovecote:{name}",
-        "title": name,
-        "status": status,
-        "detail": str(error) if known else "an unexpected error; the log has it",
-    }
-    if isinstance(error, DovecoteError) and error.mend:
-        body["mend"] = error.mend
-    return JSONResponse(body, status, media_type="application/problem+json")
+    status, body = to_problem(error)
+    return JSONResponse(body, status, media_type=MEDIA_TYPE)

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from typing import Literal
 
 from pydantic import JsonValue
-from pydantic_core import from_json
 
 from dovecote.dapr.sidecar import Sidecar
-from dovecote.errors import AgentUnavailableError, UnavailableError, named
+from dovecote.errors import AgentUnavailableError
+from dovecote.problems import read_answer
 
 
 class DaprInvoke:
@@ -29,17 +29,8 @@ class DaprInvoke:
         """The JSON that the app answers with; the error that it names otherwise."""
         path = f"/v1.0/invoke/{app_id}/method/{method}"
         status, answer = await self._sidecar.request(verb, path, body, headers=headers, limit=timeout)
-        try:
-            value: JsonValue = from_json(answer) if answer else None
-        except ValueError:
-            value = {"detail": answer[:300].decode(errors="replace")}
-        if status < 300:  # noqa: PLR2004 - HTTP
-            return value
-        problem = value if isinstance(value, dict) else {}
-        code = str(problem.get("errorCode", ""))
-        if code.startswith("ERR_DIRECT_INVOKE"):
-            raise AgentUnavailableError(f"app {app_id!r} cannot be reached: {problem.get('message')}")
-        text = str(problem.get("detail") or problem.get("message") or value)
-        if problem.get("title"):
-            raise named(str(problem["title"]), text)
-        raise UnavailableError(f"{app_id}/{method} answered {status}: {text}")
+        if b"ERR_DIRECT_INVOKE" in answer and status >= 500:  # noqa: PLR2004 - HTTP
+            raise AgentUnavailableError(
+                f"app {app_id!r} cannot be reached: {answer[:300].decode(errors='replace')}"
+            )
+        return read_answer(f"{app_id}/{method}", status, answer)

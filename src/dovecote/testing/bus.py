@@ -1,0 +1,152 @@
+"""The bus in memory: one broker for all apps of a test."""
+
+import asyncio
+import logging
+from collections import defaultdict, deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from pydantic_core import from_json, to_json
+
+from dovecote.delivery import Deliveries
+from dovecote.errors import UnavailableError
+from dovecote.messages import Message
+from dovecote.ports import Subscription
+from dovecote.topics import DEAD_LETTERS, Capabilities
+
+log = logging.getLogger(__name__)
+
+_SPELLING: Final = Capabilities(broker="memory", separator="/", group_prefix="", durable=True)
+
+
+@dataclass
+class _Held:
+    event: bytes
+    attempt: int = 1
+
+
+@dataclass(eq=False)
+class _Member:
+    subscription: Subscription
+    deliveries: Deliveries
+    under_way: set[asyncio.Task[None]] = field(default_factory=set)
+
+
+@dataclass
+class _Group:
+    waiting: deque[_Held] = field(default_factory=deque)
+    members: deque[_Member] = field(default_factory=deque)
+
+
+class Membership:
+    """The place of one running replica among the consumers."""
+
+    def __init__(self, bus: "MemoryBus", places: list[tuple[_Group, _Member]]) -> None:
+        self._bus = bus
+        self._places = places
+
+    async def leave(self) -> None:
+        """Stop consuming. What was being handled goes to another replica, or waits for the next one."""
+        for group, member in self._places:
+            group.members.remove(member)
+        under_way = [task for _, member in self._places for task in member.under_way]
+        for task in under_way:
+            task.cancel()
+        await asyncio.gather(*under_way, return_exceptions=True)
+        self._places = []
+
+
+class MemoryBus:
+    """A broker that keeps everything: each app gets each message once, replicas of one app compete.
+
+    An app that joins later gets what was published before. A message is tried `attempts` times, without the
+    pauses that a real one makes, and then goes to the dead letters. With `available` off nothing is taken.
+    """
+
+    def __init__(self, *, attempts: int = 9) -> None:
+        self.available = True
+        self._attempts = attempts
+        self._log: defaultdict[str, list[bytes]] = defaultdict(list)
+        self._groups: defaultdict[str, dict[str, _Group]] = defaultdict(dict)
+
+    async def publish(self, topic: str, message: Message) -> None:
+        """Return when it is taken; UnavailableError while `available` is off."""
+        await self.publish_event(topic, message.to_cloudevent())
+
+    async def publish_batch(self, topic: str, messages: Sequence[Message]) -> None:
+        """Publish several at once."""
+        for message in messages:
+            await self.publish(topic, message)
+
+    async def publish_event(self, topic: str, event: dict[str, Any]) -> None:
+        """Publish an event as a client without Dovecote does: any CloudEvents event, or what pretends to be one."""
+        if not self.available:
+            raise UnavailableError(f"publishing to {topic!r}: the broker is not available")
+        self._take(_SPELLING.spell(topic), to_json(event))
+
+    def join(self, app_id: str, subscriptions: Sequence[Subscription], deliveries: Deliveries) -> Membership:
+        """Let a replica of an app consume, until it leaves."""
+        places = []
+        for subscription in subscriptions:
+            topic = _SPELLING.spell(subscription.topic)
+            groups = self._groups[topic]
+            if app_id not in groups:
+                groups[app_id] = _Group(deque(_Held(event) for event in self._log[topic]))
+            member = _Member(subscription, deliveries)
+            groups[app_id].members.append(member)
+            places.append((groups[app_id], member))
+            self._hand_out(groups[app_id])
+        return Membership(self, places)
+
+    def events(self, topic: str) -> list[dict[str, Any]]:
+        """All that was published to a topic, in order: for a test to look at."""
+        return [from_json(event) for event in self._log[topic]]
+
+    async def settled(self) -> None:
+        """Return when nothing is being handled. What waits for an app that is away goes on waiting."""
+        while under_way := [
+            task
+            for groups in self._groups.values()
+            for group in groups.values()
+            for member in group.members
+            for task in member.under_way
+        ]:
+            await asyncio.wait(under_way)
+
+    def _take(self, topic: str, event: bytes) -> None:
+        self._log[topic].append(event)
+        for group in self._groups[topic].values():
+            group.waiting.append(_Held(event))
+            self._hand_out(group)
+
+    def _hand_out(self, group: _Group) -> None:
+        while group.waiting and group.members:
+            held = group.waiting.popleft()
+            member = group.members[0]
+            group.members.rotate(-1)
+            task = asyncio.create_task(self._deliver(group, member, held))
+            member.under_way.add(task)
+            task.add_done_callback(member.under_way.discard)
+
+    async def _deliver(self, group: _Group, member: _Member, held: _Held) -> None:
+        try:
+            status = await member.deliveries.deliver(member.subscription, from_json(held.event))
+        except asyncio.CancelledError:
+            self._return(group, held)
+            raise
+        if status == "SUCCESS":
+            return
+        if status == "RETRY" and held.attempt < self._attempts:
+            held.attempt += 1
+            self._return(group, held)
+        elif member.subscription.dead_letter:
+            self._take(DEAD_LETTERS, held.event)
+        else:
+            log.warning(
+                "an event on %s is dropped: its subscription has no dead letters", member.subscription.topic
+            )
+
+    def _return(self, group: _Group, held: _Held) -> None:
+        group.waiting.append(held)
+        self._hand_out(group)

@@ -1,0 +1,228 @@
+"""A network: several apps together in one process, on the in-memory ports."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Final, Self
+
+import httpx
+from fastapi import FastAPI
+from pydantic import BaseModel, JsonValue
+
+from dovecote.agent import Agent
+from dovecote.app import App
+from dovecote.delivery import Deliveries
+from dovecote.directory import DIRECTORY
+from dovecote.errors import ConfigurationError, DeadlineError
+from dovecote.orchestrator import PLAN, Orchestrator
+from dovecote.ports import Model, Ports
+from dovecote.results import TaskResult
+from dovecote.settings import Settings
+from dovecote.testing.bus import MemoryBus
+from dovecote.testing.clock import Clock
+from dovecote.testing.invoke import MemoryInvoke, client
+from dovecote.testing.model import ScriptedModel
+from dovecote.testing.state import MemoryState
+from dovecote.testing.workflows import MemoryWorkflows
+from dovecote.tools import Tools
+
+_START_LIMIT: Final = 10.0
+Served = App | FastAPI | Agent | Tools | Orchestrator
+
+
+@dataclass
+class _Host:
+    """What stays of an app while it is stopped."""
+
+    app: App
+    state: MemoryState
+    workflows: MemoryWorkflows
+    lifespan: contextlib.AsyncExitStack = field(default_factory=contextlib.AsyncExitStack)
+
+
+class Network:
+    """Runs apps together in memory: `async with Network([...]) as net: result = await net.ask({...})`.
+
+    `apps` are what services serve, or the objects behind; agents and tools need the app `directory` among them.
+    `model` answers all agents, or is a model for each by app-id. `settings` are the environment's if not given.
+    """
+
+    def __init__(
+        self,
+        apps: Sequence[Served],
+        *,
+        model: Model | Mapping[str, Model] | None = None,
+        settings: Settings | None = None,
+    ) -> None:
+        self.clock = Clock()
+        self.bus = MemoryBus()
+        self._models = model if isinstance(model, Mapping) else {}
+        self._model: Model = ScriptedModel() if model is None or isinstance(model, Mapping) else model
+        self._settings = settings
+        self._running: dict[str, FastAPI] = {}
+        self._hosts: dict[str, _Host] = {}
+        for app in map(_app_of, apps):
+            if app.name in self._hosts:
+                raise ConfigurationError(f"two apps of the network are called {app.name!r}")
+            self._hosts[app.name] = _Host(app, MemoryState(self.clock), MemoryWorkflows(self.clock))
+        announced = [host.app.name for host in self._hosts.values() if host.app.kind]
+        if announced and DIRECTORY not in self._hosts:
+            raise ConfigurationError(
+                f"{', '.join(announced)} cannot be found: the network has no app {DIRECTORY!r}",
+                mend="add services.directory.main.app to the apps",
+            )
+
+    async def __aenter__(self) -> Self:
+        try:
+            # The directory first, so that the others need not ask twice; it leaves last.
+            for name in sorted(self._hosts, key=lambda name: name != DIRECTORY):
+                await self.start(name)
+        except BaseException:
+            await self._stop_all()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._stop_all()
+
+    async def start(self, name: str) -> None:
+        """Start an app that was stopped; it goes on with what it had taken on. Returns when it is ready."""
+        host = self._host(name)
+        if name in self._running:
+            raise ConfigurationError(f"app {name!r} is running already")
+        api = host.app.build(self._connect, self._settings)
+        await host.lifespan.enter_async_context(api.router.lifespan_context(api))
+        self._running[name] = api
+        if host.app.kind and DIRECTORY in self._running:
+            try:
+                await asyncio.wait_for(host.app.running.registered.wait(), _START_LIMIT)
+            except TimeoutError:
+                raise DeadlineError(f"app {name!r} did not get into the directory") from None
+
+    async def stop(self, name: str) -> None:
+        """Stop an app. What comes for it meanwhile waits, what it was doing goes on at its start."""
+        host = self._host(name)
+        if name not in self._running:
+            raise ConfigurationError(f"app {name!r} is not running")
+        await host.lifespan.aclose()
+        del self._running[name]
+
+    async def ask(
+        self,
+        content: Mapping[str, Any] | BaseModel,
+        *,
+        metadata: Mapping[str, str] | None = None,
+        orchestrator: str | None = None,
+        limit: float = 30.0,
+    ) -> TaskResult:
+        """The result of a task given to the orchestrator; DeadlineError after `limit` real seconds.
+
+        `orchestrator` names one where the network has several.
+        """
+        name = orchestrator or self._only_orchestrator()
+        data = content.model_dump(mode="json") if isinstance(content, BaseModel) else dict(content)
+        task: JsonValue = {"content": data, "metadata": dict(metadata or {})}
+        started = TaskResult.model_validate(await self.invoke(name, "tasks", task))
+        return await self.result(started.task_id, orchestrator=name, limit=limit)
+
+    async def result(self, task_id: str, *, orchestrator: str | None = None, limit: float = 30.0) -> TaskResult:
+        """The result of a task that was started; DeadlineError after `limit` real seconds."""
+        name = orchestrator or self._only_orchestrator()
+        try:
+            await asyncio.wait_for(self.workflows(name).finished(task_id), limit)
+        except TimeoutError:
+            history = self.workflows(name).history(task_id)
+            last = history.actions[-1].name if history.actions else "nothing"
+            raise DeadlineError(f"task {task_id!r} took over {limit:g} s; it asked last for {last!r}") from None
+        return TaskResult.model_validate(await self.invoke(name, f"tasks/{task_id}", verb="GET"))
+
+    @property
+    def invoke(self) -> MemoryInvoke:
+        """Calls a method of a running app by app-id, as apps call each other."""
+        return MemoryInvoke(self._running)
+
+    def http(self, name: str) -> httpx.AsyncClient:
+        """An HTTP client of a running app, as its users have; use it as a context manager."""
+        self._host(name)
+        if name not in self._running:
+            raise ConfigurationError(f"app {name!r} is not running")
+        return client(self._running[name])
+
+    def state(self, name: str) -> MemoryState:
+        """The state store of an app."""
+        return self._host(name).state
+
+    def workflows(self, name: str) -> MemoryWorkflows:
+        """The workflows of an app."""
+        return self._host(name).workflows
+
+    async def advance(self, seconds: float) -> None:
+        """Move the time of timers, limits and leases forward; apps that run renew their leases, as they would."""
+        self.clock.advance(seconds)
+        for name in list(self._running):
+            running = self._hosts[name].app.running
+            if running.registration and DIRECTORY in self._running:
+                await running.directory.register(running.registration)
+
+    @contextlib.asynccontextmanager
+    async def _connect(self, app: App, _: FastAPI, settings: Settings) -> AsyncIterator[Ports]:
+        host = self._hosts[app.name]
+        for name, workflow in app.workflows.items():
+            host.workflows.register(name, workflow)
+        for name, activity in app.activities.items():
+            host.workflows.register_activity(name, activity)
+        deliveries = Deliveries(app.name, self.bus, settings.concurrency)
+        membership = self.bus.join(app.name, app.subscriptions, deliveries)
+        resuming = asyncio.create_task(host.workflows.restart())
+        try:
+            yield Ports(
+                bus=self.bus,
+                invoke=self.invoke,
+                state=host.state,
+                model=self._models.get(app.name, self._model),
+                workflows=host.workflows,
+                missing=_nothing,
+            )
+        finally:
+            await resuming
+            await membership.leave()
+            await host.workflows.close()
+
+    async def _stop_all(self) -> None:
+        async with contextlib.AsyncExitStack() as stack:
+            for name in self._running:
+                stack.push_async_callback(self.stop, name)
+
+    def _host(self, name: str) -> _Host:
+        if name not in self._hosts:
+            raise ConfigurationError(f"the network has no app {name!r}; it has: {', '.join(self._hosts)}")
+        return self._hosts[name]
+
+    def _only_orchestrator(self) -> str:
+        names = [name for name, host in self._hosts.items() if PLAN in host.app.workflows]
+        if len(names) != 1:
+            raise ConfigurationError(
+                f"the network has {len(names)} orchestrators: {', '.join(names) or 'none'}",
+                mend="name the one to ask",
+            )
+        return names[0]
+
+
+async def _nothing() -> list[str]:
+    return []
+
+
+def _app_of(served: Served) -> App:
+    if isinstance(served, App):
+        return served
+    api = served if isinstance(served, FastAPI) else served.app
+    app = getattr(api.state, "dovecote", None)
+    if not isinstance(app, App):
+        raise ConfigurationError(
+            f"{api.title!r} is not an app of Dovecote", mend="give what App, Agent, Tools or Orchestrator made"
+        )
+    return app
