@@ -1,0 +1,103 @@
+# Everything starts here: `make` lists what there is. Needs GNU make 3.81 and Python 3.11, nothing else.
+SHELL := /bin/sh
+PYTHON ?= python3
+VENV ?= .venv
+BIN ?= $(VENV)/bin
+# Where it is there, and newer than what it depends on, all is installed.
+STAMP ?= $(VENV)/.installed
+UV ?= $(shell command -v uv)
+
+# A question may hold quotes, $ and backslashes: it goes to the shell through the environment, as it was typed.
+export MAKE_Q := $(value Q)
+export MAKE_DOCS := $(value DOCS)
+export MAKE_BROKER := $(value BROKER)
+export MAKE_LLM := $(value LLM)
+export MAKE_ONCE := $(value ONCE)
+unexport Q DOCS BROKER LLM ONCE
+# In the list of what was given on the command line, make would still expand it.
+MAKEOVERRIDES :=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup runtime run ask agents doctor down test lint format unit e2e bench lock pages clean
+
+##@ Use it
+help: ## this list
+	@awk 'BEGIN {FS = ":.*## "} /^##@ / {printf "\n%s\n", substr($$0, 5)} \
+	  /^[a-z0-9-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
+
+run: $(STAMP) ## start everything, answer a first question, serve until Ctrl-C (Q= DOCS= BROKER= LLM= ONCE=1)
+	@exec $(BIN)/dovecote up $${MAKE_BROKER:+--broker="$$MAKE_BROKER"} $${MAKE_LLM:+--llm="$$MAKE_LLM"} \
+	  $${MAKE_DOCS:+--docs="$$MAKE_DOCS"} $${MAKE_Q:+--question="$$MAKE_Q"} $${MAKE_ONCE:+--once}
+
+ask: $(STAMP) ## ask the running system (Q="…" DOCS=folder)
+	@exec $(BIN)/dovecote ask $${MAKE_DOCS:+--docs="$$MAKE_DOCS"} -- "$$MAKE_Q"
+
+agents: $(STAMP) ## who runs now
+	@exec $(BIN)/dovecote agents
+
+doctor: $(STAMP) ## what is wrong with this checkout or its running system, and the mend
+	@exec $(BIN)/dovecote doctor
+
+down: $(STAMP) ## end the system that runs here
+	@exec $(BIN)/python -m deploy.local down
+
+##@ Work on it
+setup: $(STAMP) ## install the locked dependencies into .venv (the others do it by themselves)
+
+runtime: $(STAMP) ## find Dapr, or download or build it (once)
+	@$(BIN)/python -m deploy.local.runtime
+
+test: lint runtime ## lint, format, types and all tests
+	@$(BIN)/pytest
+
+lint: $(STAMP) ## lint, format and types, nothing changed
+	@echo "Linting" && $(BIN)/ruff check --quiet .
+	@echo "Checking the format" && $(BIN)/ruff format --quiet --check .
+	@echo "Checking types" && $(BIN)/mypy
+
+format: $(STAMP) ## mend lint and format where that is safe
+	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .
+
+unit: $(STAMP) ## the tests that need no Dapr
+	@$(BIN)/pytest tests/unit tests/services
+
+e2e: runtime ## the tests on a real system
+	@$(BIN)/pytest tests/e2e
+
+bench: runtime ## measure against bare Dapr
+	@$(BIN)/python -m bench
+
+lock: $(STAMP) ## pin every dependency again, with hashes
+	@$(if $(UV),$(UV),$(BIN)/uv) pip compile --quiet --upgrade --extra dev --generate-hashes --no-annotate --no-header \
+	  --python-version 3.11 --universal pyproject.toml -o requirements.lock
+
+pages: $(STAMP) ## write .env.example and the table in components/README.md again
+	@$(BIN)/python -m dovecote.cli.pages
+
+clean: ## remove what was made here: .venv, caches, and the data of the local system
+	@if [ -e $(STAMP) ]; then $(BIN)/python -m deploy.local down; fi
+	rm -rf $(VENV) .dovecote .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+# --- installing ------------------------------------------------------------------------------------------------
+# What was cut off half-way leaves .incomplete, and is started over. uv is fast and is tried first; pip does the same.
+$(STAMP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "Python 3.11 or later is needed, and $(PYTHON) is `$(PYTHON) --version 2>&1`." >&2; \
+	  echo "Name another one: make PYTHON=python3.12" >&2; exit 1; }
+	@if [ -e $(VENV)/.incomplete ] || ! [ -x $(BIN)/python ]; then \
+	  echo "Making $(VENV)"; \
+	  rm -rf $(VENV) && mkdir -p $(VENV) && touch $(VENV)/.incomplete; \
+	  $(PYTHON) -m venv $(if $(UV),--without-pip) $(VENV) || { \
+	    echo "$(PYTHON) cannot make a virtual environment; on Debian: apt install python3-venv" >&2; exit 1; }; fi
+	@touch $(VENV)/.incomplete
+	@[ -n "$(UV)" ] || [ -x $(BIN)/uv ] || { echo "Getting uv, the fast installer"; \
+	  $(BIN)/python -m pip install --quiet uv || echo "uv cannot be had; pip installs instead, which takes longer"; }
+	@echo "Installing the locked dependencies into $(VENV) (the first time they are downloaded)"
+	@if [ -n "$(UV)" ] || [ -x $(BIN)/uv ]; then \
+	  uv="$(if $(UV),$(UV),$(BIN)/uv)"; \
+	  "$$uv" pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock && \
+	  "$$uv" pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .; \
+	else \
+	  $(BIN)/python -m pip install --quiet --require-hashes --requirement requirements.lock && \
+	  $(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .; fi
+	@rm -f $(VENV)/.incomplete && touch $(STAMP)

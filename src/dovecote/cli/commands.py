@@ -1,0 +1,123 @@
+"""The commands, as Typer reads them from the functions' signatures."""
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from dotenv import load_dotenv
+from rich.console import Console
+
+from dovecote.cli import launcher
+from dovecote.cli.asking import Inquiry, answer
+from dovecote.cli.checkout import find_checkout, gateway_address
+from dovecote.cli.errors import CommandError, StoppedError, report
+from dovecote.cli.gateway import Gateway
+from dovecote.cli.rendering import agents_table
+from dovecote.directory import Registration
+
+FIRST_QUESTION = "How do I change the broker?"
+
+app = typer.Typer(
+    help="Multi-agent services on Dapr: start the system of this checkout, ask it, look at it.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Docs = Annotated[
+    Path | None,
+    typer.Option(exists=True, file_okay=False, resolve_path=True, help="Folder of documents to ask about."),
+]
+GatewayUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--gateway", envvar="DOVECOTE_GATEWAY", help="Address of the gateway, if it is not this checkout's."
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+
+
+@app.callback()
+def read_environment() -> None:
+    """Multi-agent services on Dapr: start the system of this checkout, ask it, look at it."""
+    try:
+        load_dotenv(find_checkout(Path.cwd()) / ".env")
+    except CommandError:
+        return  # no checkout, so no .env of one; commands that need one say so
+
+
+@app.command()
+def up(
+    broker: Annotated[str | None, typer.Option(help="A folder of components/pubsub.")] = None,
+    llm: Annotated[str | None, typer.Option(help="A folder of components/llm.")] = None,
+    question: Annotated[str, typer.Option(help="The first question.")] = FIRST_QUESTION,
+    docs: Docs = None,
+    once: Annotated[bool, typer.Option("--once", help="End after the first answer.")] = False,
+) -> None:
+    """Start everything, answer a first question, and serve until Ctrl-C."""
+    _checked(question)
+    checkout = find_checkout(Path.cwd())
+    outcomes: list[CommandError | None] = []
+
+    def ask_first(url: str) -> None:
+        Console().print(f"\n{question}", markup=False, style="bold", soft_wrap=True)
+        try:
+            answer(url, Inquiry(question, docs))
+        except CommandError as error:
+            outcomes.append(error)
+            report(error)
+        else:
+            outcomes.append(None)
+            sys.stdout.write(f"Answered {launcher.seconds_since_start():.1f} s after the start.\n")
+        if not once:
+            sys.stdout.write(f'\nThe gateway is at {url}\nTry: make ask Q="…" in another shell; Ctrl-C ends it.\n')
+        sys.stdout.flush()
+
+    status = launcher.serve(checkout, ask_first, broker=broker, llm=llm, once=once)
+    if status == 0 and once and outcomes != [None]:
+        status = 1 if outcomes else StoppedError.status
+    raise typer.Exit(status)
+
+
+@app.command()
+def ask(  # noqa: PLR0913, PLR0917 - the options of the command
+    question: Annotated[str, typer.Argument(help="The question; not needed with --task.")] = "",
+    docs: Docs = None,
+    as_json: AsJson = False,
+    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds to wait for the answer.")] = 600.0,
+    gateway: GatewayUrl = None,
+    task: Annotated[str, typer.Option(help="Id of a task that runs already, to follow it.")] = "",
+) -> None:
+    """Ask the running system; shows its steps as they happen, then the answer.
+
+    The exit status is 0 if it was answered, 1 if the task failed, 2 if the call is wrong, 3 if no system runs.
+    """
+    inquiry = Inquiry("" if task else _checked(question), docs, task, timeout)
+    try:
+        answer(gateway or gateway_address(Path.cwd()), inquiry, as_json=as_json)
+    except KeyboardInterrupt:
+        raise typer.Exit(StoppedError.status) from None
+
+
+@app.command()
+def agents(as_json: AsJson = False, gateway: GatewayUrl = None) -> None:
+    """Show the agents and tools that run now."""
+
+    async def get(url: str) -> list[Registration]:
+        async with Gateway(url) as client:
+            return await client.agents()
+
+    running = asyncio.run(get(gateway or gateway_address(Path.cwd())))
+    if as_json:
+        sys.stdout.write(json.dumps([row.model_dump(mode="json") for row in running], indent=2) + "\n")
+    else:
+        Console().print(agents_table(running))
+
+
+def _checked(question: str) -> str:
+    if not question.strip():
+        raise typer.BadParameter('the question is empty: make ask Q="…"')
+    return question

@@ -1,0 +1,103 @@
+"""The gateway, as the command sees it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any, Self
+
+import httpx
+from httpx_sse import EventSource, SSEError
+from pydantic import TypeAdapter
+
+from dovecote.cli.errors import CommandError, NotRunningError, UnavailableError
+from dovecote.directory import Registration
+from dovecote.results import TaskEvent, TaskResult
+
+_PAUSE = 0.5
+# The gateway says something at least every 15 seconds, if only that the task still runs.
+_TIMEOUT = httpx.Timeout(10, read=60)
+_REGISTRATIONS = TypeAdapter(list[Registration])
+
+
+class Gateway:
+    """A client of the gateway at `url`; an async context manager. `transport` is for tests."""
+
+    def __init__(self, url: str, transport: httpx.AsyncBaseTransport | None = None) -> None:
+        self.url = url
+        # A proxy that the environment names is not for this machine's own addresses.
+        proxied = not _is_loopback(httpx.URL(url).host)
+        self._client = httpx.AsyncClient(base_url=url, timeout=_TIMEOUT, trust_env=proxied, transport=transport)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_exception: object) -> None:
+        await self._client.aclose()
+
+    async def ask(self, question: str, docs: Path | None = None) -> str:
+        """Start a task; returns its id. NotRunningError if nothing answers, CommandError if it is refused."""
+        body = {"question": question, **({"docs": str(docs)} if docs else {})}
+        return str(TaskResult.model_validate(await self._json("POST", "/tasks", body)).task_id)
+
+    async def agents(self) -> list[Registration]:
+        """Every replica of an agent or a tool that runs now."""
+        return _REGISTRATIONS.validate_python(await self._json("GET", "/agents"))
+
+    async def follow(self, task_id: str, lost: Callable[[str], None]) -> AsyncIterator[TaskEvent | TaskResult]:
+        """What happens to a task, as it happens; the result comes last.
+
+        Where the connection is lost, `lost` is told why, and it is made again from where it broke off, without
+        end: the caller sets the limit. CommandError if there is no such task.
+        """
+        seen = ""
+        while True:
+            try:
+                async for event in self._events(task_id, seen):
+                    seen = event.id or seen
+                    if event.event == "result":
+                        yield TaskResult.model_validate_json(event.data)
+                        return
+                    yield TaskEvent.model_validate_json(event.data)
+                lost("the gateway ended the stream before the answer")
+            except (httpx.TransportError, SSEError, UnavailableError) as error:
+                lost(f"the gateway does not answer ({error or type(error).__name__})")
+            await asyncio.sleep(_PAUSE)
+
+    async def _events(self, task_id: str, seen: str) -> AsyncIterator[Any]:
+        headers = {"Accept": "text/event-stream", **({"Last-Event-ID": seen} if seen else {})}
+        async with self._client.stream("GET", f"/tasks/{task_id}/events", headers=headers) as response:
+            await _checked(response)
+            async for event in EventSource(response).aiter_sse():
+                yield event
+
+    async def _json(self, verb: str, path: str, body: Any = None) -> Any:
+        try:
+            response = await self._client.request(verb, path, json=body)
+        except httpx.TransportError as error:
+            raise NotRunningError(
+                f"nothing answers at {self.url} ({error or type(error).__name__})", mend="start it: make run"
+            ) from error
+        await _checked(response)
+        return response.json()
+
+
+async def _checked(response: httpx.Response) -> None:
+    """Raise what a refusal says in its problem details (RFC 9457); UnavailableError if it may pass."""
+    if response.is_success:
+        return
+    await response.aread()
+    if response.headers.get("content-type", "").startswith("application/problem+json"):
+        problem = response.json()
+        text, mend = problem.get("detail") or problem.get("title", ""), problem.get("mend", "")
+    else:
+        text, mend = response.text[:500], ""
+    kind = UnavailableError if response.is_server_error else CommandError
+    raise kind(f"the gateway answered {response.status_code}: {text}", mend=mend)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
