@@ -127,9 +127,8 @@ class Agent:
             failure = Failure(type=type(error).__name__, message=str(error), mend=error.mend)
             reply = {"error": failure.model_dump(mode="json")}
         if task.reply_to:
-            yield context.call_activity(
-                "reply", {"task": task.model_dump(mode="json"), "reply": reply}, REPLY_RETRY
-            )
+            envelope = task.model_copy(update={"content": None}).model_dump(mode="json")
+            yield context.call_activity("reply", {"task": envelope, "reply": reply}, REPLY_RETRY)
         return reply
 
     def _answer(self, context: WorkflowContext, task: Message) -> Any:
@@ -141,9 +140,12 @@ class Agent:
         sources: list[Source] = []
         answers: list[tuple[str, str]] = []
         seen: Counter[str] = Counter()
+        # The request itself lies in the state store after the first step; history carries its envelope only.
+        envelope = task.model_copy(update={"content": None})
         for number in range(self.budget.steps):
             self._check(steps, began, context.current_utc_datetime)
-            think = _Think(instance=context.instance_id, number=number, task=task, answers=answers)
+            asked = envelope if number else task
+            think = _Think(instance=context.instance_id, number=number, task=asked, answers=answers)
             thought = Thought.model_validate(
                 (yield context.call_activity("think", think.model_dump(mode="json"), patience))
             )
@@ -159,7 +161,7 @@ class Agent:
             seen.update(f"{use.name} {use.arguments}" for use in thought.uses)
             self._check_repeats(seen)
             acts = [
-                context.call_activity("act", _Act(use=use, task=task).model_dump(mode="json"), TOOL_RETRY)
+                context.call_activity("act", _Act(use=use, task=envelope).model_dump(mode="json"), TOOL_RETRY)
                 for use in thought.uses
                 if not use.error
             ]

@@ -149,13 +149,13 @@ class Orchestrator:
         return [(await directory.find(wanted, "agent")).app_id for wanted in capabilities]
 
     async def send(self, data: dict[str, Any]) -> JsonValue:
-        """Activity: publish a task to an agent that the directory knows."""
-        message = Message.model_validate(data)
+        """Activity: publish a task to an agent, which must run the first time, and may be away later."""
+        message = Message.model_validate(data["message"])
         running = self._app.running
-        agent = await running.directory.find(message.recipient or "", "agent")
-        self._tell(str(message.conversation_id), "started", f"{self.name} asks {agent.app_id}", message.id)
-        await running.ports.bus.publish(topics.inbox(agent.app_id), message)
-        return agent.app_id
+        agent: str = data["agent"] or (await running.directory.find(message.recipient or "", "agent")).app_id
+        self._tell(str(message.conversation_id), "started", f"{self.name} asks {agent}", message.id)
+        await running.ports.bus.publish(topics.inbox(agent), message)
+        return agent
 
     async def call(self, data: dict[str, Any]) -> JsonValue:
         """Activity: call a tool's function."""

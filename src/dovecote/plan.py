@@ -154,8 +154,10 @@ class Execution:
         began = self._context.current_utc_datetime
         left = wish.timeout or self._settings.ask_timeout
         pause = self._settings.resend_after
+        agent: str | None = None
         while True:
-            yield self._context.call_activity("send", message.model_dump(mode="json"), self._patience)
+            data: dict[str, JsonValue] = {"message": message.model_dump(mode="json"), "agent": agent}
+            agent = yield self._context.call_activity("send", data, self._patience)
             try:
                 reply = yield self._context.wait_for_external_event(
                     f"reply.{request_id}", timedelta(seconds=min(pause, left))
