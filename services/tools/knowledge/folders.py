@@ -38,7 +38,7 @@ def list_documents(folder: Path) -> Listing:
             seen.add((status.st_dev, status.st_ino))
             for entry in _entries(folder / relative):
                 path = f"{relative}/{entry.name}".removeprefix("/")
-                if entry.is_dir():
+                if _is_folder(entry):
                     (linked if entry.is_symlink() else waiting).append(path)
                 elif is_document(entry.name):
                     _add(listing, path)
@@ -60,6 +60,14 @@ def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:
             key=lambda entry: entry.name,
             reverse=True,
         )
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        # A link that leads to itself. If it has a document's name, reading it will say so.
+        return False
 
 
 def _add(listing: Listing, path: str) -> None:
