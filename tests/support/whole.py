@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,10 @@ class Whole:
         self.system = system
         self.model = model
         self._client = httpx.Client(timeout=30, trust_env=False)
+
+    def close(self) -> None:
+        """Close the connections to the gateway."""
+        self._client.close()
 
     def start(self, question: str, docs: Path | None = None) -> str:
         """Ask; returns the task's id."""
@@ -78,7 +82,8 @@ def whole(home: Path, env: Mapping[str, str]) -> Iterator[Whole]:
     with ModelServer() as model:
         settings = {"DEMO_MODEL_URL": model.url, **env}
         with System(CHECKOUT, home, apps=whole_apps(), with_model=False, env=settings) as system:
-            yield Whole(system, model)
+            with closing(Whole(system, model)) as running:
+                yield running
 
 
 def _running(app: App, module: str) -> App:
