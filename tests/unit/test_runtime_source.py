@@ -174,7 +174,8 @@ def start_hanging_build(go: FakeGo, tmp_path: Path) -> "subprocess.Popen[bytes]"
     go.hang = {"placement": str(fifo)}
     go.write()
     script = (
-        "import sys; from pathlib import Path; from deploy.local.source import build_from_source;"
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler);"  # a job ignores it
+        "from pathlib import Path; from deploy.local.source import build_from_source;"
         "from deploy.local.progress import Progress; from rich.console import Console;"
         "build_from_source(Path(sys.argv[1]), Path(sys.argv[2]), Progress(Console(quiet=True)))"
     )
