@@ -16,6 +16,8 @@ export MAKE_ONCE := $(value ONCE)
 unexport Q DOCS BROKER LLM ONCE
 # In the list of what was given on the command line, make would still expand it.
 MAKEOVERRIDES :=
+# What Python compiles at a first import must be kept, or every start takes seconds longer.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup runtime run ask agents doctor down test lint format unit e2e bench lock pages clean

@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,8 +44,9 @@ async def _follow(url: str, inquiry: Inquiry, story: Story) -> TaskResult:
         task_id = inquiry.task_id or await gateway.ask(inquiry.question, inquiry.docs)
         goes_on = f"the task goes on; wait for it: dovecote ask --task {task_id}"
         try:
-            async with asyncio.timeout(inquiry.timeout):
-                async for event in gateway.follow(task_id, lambda why: story.note(f"{why}; trying again")):
+            following = gateway.follow(task_id, lambda why: story.note(f"{why}; trying again"))
+            async with asyncio.timeout(inquiry.timeout), aclosing(following) as events:
+                async for event in events:
                     if isinstance(event, TaskResult):
                         return event
                     story.tell(event)

@@ -14,7 +14,7 @@ def find_checkout(start: Path) -> Path:
         if (folder / "dapr.yaml").is_file() and (folder / "deploy" / "local").is_dir():
             return folder
     raise CommandError(
-        f"{str(start)!r} is in no checkout of Dovecote: no folder from there upwards has dapr.yaml and deploy/local",
+        f"{str(start)!r} is in no checkout of Dovecote: no folder upwards has dapr.yaml and deploy/local",
         mend="change to the checkout",
     )
 

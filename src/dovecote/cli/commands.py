@@ -3,6 +3,7 @@
 import asyncio
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -12,10 +13,11 @@ from rich.console import Console
 
 from dovecote.cli import launcher
 from dovecote.cli.asking import Inquiry, answer
+from dovecote.cli.checking import check_all
 from dovecote.cli.checkout import find_checkout, gateway_address
 from dovecote.cli.errors import CommandError, StoppedError, report
 from dovecote.cli.gateway import Gateway
-from dovecote.cli.rendering import agents_table
+from dovecote.cli.rendering import agents_table, show_checks
 from dovecote.directory import Registration
 
 FIRST_QUESTION = "How do I change the broker?"
@@ -115,6 +117,17 @@ def agents(as_json: AsJson = False, gateway: GatewayUrl = None) -> None:
         sys.stdout.write(json.dumps([row.model_dump(mode="json") for row in running], indent=2) + "\n")
     else:
         Console().print(agents_table(running))
+
+
+@app.command()
+def doctor(as_json: AsJson = False) -> None:
+    """Check this checkout and the system that runs in it; the exit status is 1 if there is a problem."""
+    checks = list(check_all(find_checkout(Path.cwd())))
+    if as_json:
+        sys.stdout.write(json.dumps([asdict(check) for check in checks], indent=2) + "\n")
+    else:
+        show_checks(Console(), checks)
+    raise typer.Exit(0 if all(check.ok for check in checks) else 1)
 
 
 def _checked(question: str) -> str:

@@ -1,13 +1,14 @@
 """The gateway, as the command sees it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Self
 
 import httpx
-from httpx_sse import EventSource, SSEError
+from httpx_sse import EventSource, ServerSentEvent, SSEError
 from pydantic import TypeAdapter
 
 from dovecote.cli.errors import CommandError, NotRunningError, UnavailableError
@@ -44,7 +45,7 @@ class Gateway:
         """Every replica of an agent or a tool that runs now."""
         return _REGISTRATIONS.validate_python(await self._json("GET", "/agents"))
 
-    async def follow(self, task_id: str, lost: Callable[[str], None]) -> AsyncIterator[TaskEvent | TaskResult]:
+    async def follow(self, task_id: str, lost: Callable[[str], None]) -> AsyncGenerator[TaskEvent | TaskResult]:
         """What happens to a task, as it happens; the result comes last.
 
         Where the connection is lost, `lost` is told why, and it is made again from where it broke off, without
@@ -53,18 +54,19 @@ class Gateway:
         seen = ""
         while True:
             try:
-                async for event in self._events(task_id, seen):
-                    seen = event.id or seen
-                    if event.event == "result":
-                        yield TaskResult.model_validate_json(event.data)
-                        return
-                    yield TaskEvent.model_validate_json(event.data)
+                async with aclosing(self._events(task_id, seen)) as events:
+                    async for event in events:
+                        seen = event.id or seen
+                        if event.event == "result":
+                            yield TaskResult.model_validate_json(event.data)
+                            return
+                        yield TaskEvent.model_validate_json(event.data)
                 lost("the gateway ended the stream before the answer")
             except (httpx.TransportError, SSEError, UnavailableError) as error:
                 lost(f"the gateway does not answer ({error or type(error).__name__})")
             await asyncio.sleep(_PAUSE)
 
-    async def _events(self, task_id: str, seen: str) -> AsyncIterator[Any]:
+    async def _events(self, task_id: str, seen: str) -> AsyncGenerator[ServerSentEvent]:
         headers = {"Accept": "text/event-stream", **({"Last-Event-ID": seen} if seen else {})}
         async with self._client.stream("GET", f"/tasks/{task_id}/events", headers=headers) as response:
             await _checked(response)

@@ -9,6 +9,7 @@ from rich.status import Status
 from rich.table import Table
 from rich.text import Text
 
+from dovecote.cli.checking import Check
 from dovecote.directory import Registration
 from dovecote.results import Source, Step, TaskEvent, TaskResult
 
@@ -93,6 +94,16 @@ def agents_table(registrations: Iterable[Registration]) -> Table:
         can = ", ".join(capability for capability in one.capabilities if capability != name)
         table.add_row(name, one.kind, str(len(replicas)), can, ", ".join(tool.name for tool in one.tools))
     return table
+
+
+def show_checks(console: Console, checks: Iterable[Check]) -> None:
+    """Print a line for each check, and the mend below what is wrong."""
+    for check in checks:
+        line = Text("ok       ", style="green") if check.ok else Text("problem  ", style="red")
+        line.append(f"{check.name}: {check.text}", style="default")
+        if check.mend:
+            line.append(f"\n         mend: {check.mend}", style="default")
+        _print(console, line)
 
 
 def _answer(value: JsonValue) -> Answer:

@@ -1,0 +1,140 @@
+"""The checks of `dovecote doctor`: each is one line, with the mend where something is wrong."""
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import yaml
+
+from dovecote.cli.checkout import recorded_gateway
+from dovecote.cli.launcher import load
+
+MINIMUM_PYTHON = (3, 11)
+_ROLES = ("pubsub", "llm")  # folders of components that each define one component of the folder's name
+
+
+@dataclass(frozen=True)
+class Check:
+    """What was looked at, whether it is as it must be, what was found, and the mend if there is one."""
+
+    name: str
+    ok: bool
+    text: str
+    mend: str = ""
+
+
+def check_all(checkout: Path) -> Iterator[Check]:
+    """Every check of a checkout and of the system that runs in it, one after the other."""
+    yield check_python()
+    yield check_runtime(checkout)
+    yield from check_components(checkout)
+    yield check_run_file(checkout)
+    yield from check_system(checkout)
+
+
+def check_python(version: tuple[int, ...] = tuple(sys.version_info[:3])) -> Check:
+    """Whether this Python is new enough."""
+    ok = version >= MINIMUM_PYTHON
+    text = ".".join(map(str, version))
+    return Check(
+        "python", ok, text, "" if ok else "install 3.11 or later, then: make clean setup PYTHON=python3.12"
+    )
+
+
+def check_runtime(checkout: Path) -> Check:
+    """Whether a Dapr runtime is here; none is no problem, since the launcher gets one."""
+    installed, cache = load(checkout, "installed"), load(checkout, "cache")
+    versions = load(checkout, "versions")
+    home = os.environ.get("DOVECOTE_DAPR_HOME")
+    try:
+        if home:
+            return Check("dapr", True, f"{installed.in_home(Path(home))[1].dapr} in {home}")
+    except versions.NotAvailableError as error:
+        return Check("dapr", False, f"DOVECOTE_DAPR_HOME: {error}", "unset it, and Dapr is fetched")
+    try:
+        binaries, found = installed.on_this_machine()
+    except versions.NotAvailableError:
+        pass  # what is installed is looked for first, but need not be there
+    else:
+        return Check("dapr", True, f"{found.dapr} as {binaries['daprd']}")
+    try:
+        stored, manifest = cache.find_stored(cache.cache_folder())
+    except versions.NotAvailableError:
+        get = "not here yet; the first run downloads it, or builds it from source in about ten minutes"
+        return Check("dapr", True, get)
+    return Check("dapr", True, f"{manifest.version}, {manifest.origin}, in {stored}")
+
+
+def check_components(checkout: Path) -> Iterator[Check]:
+    """Whether the component files can be read, are called what apps call them, and have their capabilities told."""
+    folder = checkout / "components"
+    try:
+        capabilities = yaml.safe_load((folder / "capabilities.yaml").read_text())
+    except (OSError, yaml.YAMLError) as error:
+        yield Check("capabilities.yaml", False, str(error), "restore it: git checkout components/capabilities.yaml")
+        return
+    for path in sorted(folder.glob("*/**/*.yaml")):
+        problem = _component_problem(path, folder, capabilities)
+        name = str(path.relative_to(checkout))
+        yield Check(name, not problem, problem or "readable", f"edit {name}" if problem else "")
+
+
+def _component_problem(path: Path, folder: Path, capabilities: dict[str, Any]) -> str:
+    try:
+        documents = [document for document in yaml.safe_load_all(path.read_text()) if document]
+        described = [(one["kind"], one["metadata"]["name"], one["spec"].get("type")) for one in documents]
+    except (OSError, yaml.YAMLError) as error:
+        return " ".join(str(error).split())
+    except (KeyError, TypeError, AttributeError) as error:
+        return f"it is no Dapr resource: {error!r}"
+    role = path.relative_to(folder).parts[0]
+    for kind, name, spec_type in described:
+        if kind == "Component" and role in _ROLES and name != role:
+            return f"its component is called {name!r}, and apps know it as {role!r}"
+        if kind == "Component" and role == "pubsub" and spec_type not in capabilities:
+            return f"capabilities.yaml has no row {spec_type!r}; it has {', '.join(capabilities)}"
+    return ""
+
+
+def check_run_file(checkout: Path) -> Check:
+    """Whether dapr.yaml can be read, and what its ports are."""
+    errors = load(checkout, "errors")
+    try:
+        apps = load(checkout, "runfile").load_run_file(checkout / "dapr.yaml").select(None)
+        wanted = load(checkout, "plan").checked_ports(apps)
+    except errors.LauncherError as error:
+        return Check("dapr.yaml", False, str(error), "edit dapr.yaml")
+    is_free = load(checkout, "ports").is_free
+    taken = [str(port) for port in sorted(wanted) if not is_free(port)]
+    moved = f"{', '.join(taken)} taken, make run uses others" if taken else "all free"
+    return Check("dapr.yaml", True, f"{len(apps)} apps, ports {min(wanted)} to {max(wanted)}: {moved}")
+
+
+def check_system(checkout: Path) -> Iterator[Check]:
+    """Whether a system runs in the checkout, and whether each of its apps is ready."""
+    url = recorded_gateway(checkout)
+    if url is None:
+        yield Check("system", True, "none runs here; make run starts one")
+        return
+    offset = json.loads((checkout / ".dovecote" / "ports.json").read_text())["offset"]
+    yield Check("system", True, f"its gateway is at {url}")
+    with httpx.Client(trust_env=False, timeout=5) as client:
+        for app in load(checkout, "runfile").load_run_file(checkout / "dapr.yaml").apps:
+            address = url if app.app_id == "gateway" else f"http://127.0.0.1:{app.shifted(offset).port}"
+            yield _readiness(client, app.app_id, address)
+
+
+def _readiness(client: httpx.Client, name: str, address: str) -> Check:
+    log = f"look into .dovecote/logs/{name}.log"
+    try:
+        response = client.get(f"{address}/readyz")
+    except httpx.TransportError as error:
+        return Check(name, False, f"{address} does not answer ({error or type(error).__name__})", log)
+    if response.is_success:
+        return Check(name, True, f"ready at {address}")
+    return Check(name, False, f"not ready: {response.text.strip()[:300]}", log)

@@ -1,0 +1,89 @@
+"""Writes the pages that follow from data, from the folder of the checkout: `python -m dovecote.cli.pages`.
+
+They are .env.example, from the settings, and the table in components/README.md, from capabilities.yaml.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import AliasChoices
+from pydantic.fields import FieldInfo
+
+from dovecote.settings import Settings
+
+BEGIN, END = "<!-- table: written by `make pages` -->", "<!-- end of table -->"
+
+# What is read by others than the apps' settings: the launcher, the command, the components.
+ELSEWHERE = {
+    "DOVECOTE_GATEWAY": "address of the gateway that `dovecote ask` asks (default: the one of this checkout)",
+    "DOVECOTE_PORT": "port of the gateway (default: one of a free block)",
+    "DOVECOTE_DAPR_HOME": "folder with a Dapr runtime to use (default: found, downloaded or built)",
+    "DOVECOTE_DAPR_MIRROR": "mirror of Dapr's release archives",
+    "REDIS_HOST": "host:port of a Redis to use (default: an embedded one)",
+    "REDIS_PASSWORD": "its password",
+    "OPENAI_API_KEY": "for LLM=openai",
+    "ANTHROPIC_API_KEY": "for LLM=anthropic",
+}
+# Set for each app by whoever starts it, so of no use in a file for all.
+_PER_APP = frozenset({"app_port", "dapr_http_port", "dapr_grpc_port"})
+
+
+def env_example() -> str:
+    """The text of .env.example: every setting with its meaning and its default."""
+    lines = [
+        "# Settings of the apps, each with its default; `make run` reads them from a file .env beside this one."
+    ]
+    for name, field in Settings.model_fields.items():
+        if name not in _PER_APP:
+            lines += ["", f"# {_meaning(field)}", f"# {_variable(name, field)}={field.get_default()}"]
+    lines += ["", "# Read by the launcher, the command and the components."]
+    for variable, meaning in ELSEWHERE.items():
+        lines += ["", f"# {meaning}", f"# {variable}="]
+    return "\n".join(lines) + "\n"
+
+
+def capability_table(capabilities: dict[str, dict[str, Any]]) -> str:
+    """The rows of capabilities.yaml as a Markdown table."""
+    columns = list(dict.fromkeys(key for row in capabilities.values() for key in row))
+    rows = [["component type", *(column.replace("_", " ") for column in columns)], ["---"] * (len(columns) + 1)]
+    for name, row in capabilities.items():
+        rows.append([f"`{name}`", *(_cell(row.get(column)) for column in columns)])
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def with_table(page: str, table: str) -> str:
+    """The page with the table between its two marks; ValueError if it has no marks."""
+    before, rest = page.split(BEGIN)
+    after = rest.split(END)[1]
+    return f"{before}{BEGIN}\n{table}\n{END}{after}"
+
+
+def write_all(checkout: Path) -> None:
+    """Write both pages."""
+    (checkout / ".env.example").write_text(env_example())
+    components = checkout / "components"
+    table = capability_table(yaml.safe_load((components / "capabilities.yaml").read_text()))
+    page = components / "README.md"
+    page.write_text(with_table(page.read_text(), table))
+
+
+def _variable(name: str, field: FieldInfo) -> str:
+    alias = field.validation_alias
+    if isinstance(alias, AliasChoices):
+        return str(alias.choices[0])
+    return str(alias or f"DOVECOTE_{name.upper()}")
+
+
+def _meaning(field: FieldInfo) -> str:
+    return field.description or f"one of: {', '.join(getattr(field.annotation, '__args__', ()))}"
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "" if value in (None, "") else f"`{value}`" if isinstance(value, str) else str(value)
+
+
+if __name__ == "__main__":
+    write_all(Path.cwd())
