@@ -114,9 +114,9 @@ def is_retryable(error: Exception) -> bool:
     return outcome(error)[1] == "RETRY"
 
 
-def named(name: str, message: str) -> DovecoteError:
+def named(name: str, message: str, mend: str = "") -> DovecoteError:
     """The error of that class name, as it was raised in another process."""
     kind = globals().get(name)
     if isinstance(kind, type) and issubclass(kind, DovecoteError):
-        return kind(message)
-    return DovecoteError(f"{name}: {message}" if name else message)
+        return kind(message, mend=mend)
+    return DovecoteError(f"{name}: {message}" if name else message, mend=mend)

@@ -42,9 +42,7 @@ def read_answer(where: str, status: int, body: bytes) -> JsonValue:
     problem = value if isinstance(value, dict) else {}
     text = str(problem.get("detail") or problem.get("message") or value)
     if problem.get("title"):
-        error = named(str(problem["title"]), text)
-        error.mend = str(problem.get("mend") or "")
-        raise error
+        raise named(str(problem["title"]), text, str(problem.get("mend") or ""))
     text = f"{where} answered {status}: {text}"
     if status == 404:  # noqa: PLR2004 - HTTP
         raise NotFoundError(text)

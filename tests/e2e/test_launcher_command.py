@@ -81,9 +81,9 @@ def launcher(home: Path) -> Iterator[Launcher]:
 
 
 def test_an_interrupt_ends_everything_in_order(launcher: Launcher) -> None:
-    assert (
-        len(processes_of(launcher.home)) == 9
-    )  # nursery, two apps, their sidecars, Redis, model, placement, scheduler
+    names = sorted(process.name() for process in processes_of(launcher.home))
+    servers = ["model", "placement", "redis-server", "scheduler"]
+    assert names == sorted(["python", "daprd", "daprd", "gateway", "echo", *servers])
     launcher.process.send_signal(signal.SIGINT)
     assert launcher.process.wait(60) == 0, launcher.output
     assert processes_of(launcher.home) == []
@@ -121,7 +121,7 @@ def test_a_second_start_names_the_address_of_the_first_and_down_ends_it(launcher
     assert second.returncode == 1
     assert f"a system already runs here at {url} (process {launcher.process.pid})" in second.stderr
     assert run(launcher.home, "down").returncode == 0
-    assert launcher.process.wait(1) == 0
+    assert launcher.process.wait(10) == 0
     assert "nothing runs here" in run(launcher.home, "down").stderr
 
 

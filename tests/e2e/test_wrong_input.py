@@ -22,8 +22,16 @@ def still_serving(system: Whole, documents: Path) -> Iterator[None]:
 
 
 def _researching(*rules: dict[str, Any]) -> dict[str, Any]:
-    """A script in which the researcher says what its tools told it; the rules come before."""
-    return {"rules": [*rules, {"when": {"system": "clerk"}, "text": "The tools said: {tool_results}"}]}
+    """A script in which the answer is what the researcher's tools told it; the rules come before."""
+    notes = {"regex": "Notes:\n(?P<notes>.*)"}
+    return {
+        "rules": [
+            *rules,
+            {"when": {"system": "clerk"}, "text": "The tools said: {tool_results}"},
+            {"when": {"system": "write the answer", "conversation": notes}, "text": "{notes}"},
+            {"when": {"system": "check the draft"}, "text": "APPROVE"},
+        ]
+    }
 
 
 def _calling(name: str, arguments: dict[str, Any] | str) -> dict[str, Any]:
@@ -32,13 +40,10 @@ def _calling(name: str, arguments: dict[str, Any] | str) -> dict[str, Any]:
 
 
 def _told(system: Whole, docs: Path) -> str:
-    """What the researcher's model read of its tools, as it came back with the notes for the writer."""
+    """What the researcher's model read of its tools."""
     result = system.ask("What is it?", docs)
     assert result["status"] == "completed", result["error"]
-    notes = [
-        call["last_user_message"] for call in system.model.calls() if "notes" in call["last_user_message"].lower()
-    ]
-    return str(notes[0])
+    return str(result["answer"]["text"])
 
 
 @pytest.mark.parametrize(

@@ -172,7 +172,8 @@ async def _marked(activity: Activity, data: Any) -> JsonValue:
     try:
         return await activity(data)
     except Exception as error:
-        text = json.dumps({"type": type(error).__name__, "message": str(error)})
+        mend = error.mend if isinstance(error, DovecoteError) else ""
+        text = json.dumps({"type": type(error).__name__, "message": str(error), "mend": mend})
         kind = RetryableError if is_retryable(error) else NonRetryableError
         raise kind(text) from error
 
@@ -203,7 +204,7 @@ def _translated(error: TaskFailedError) -> DovecoteError:
 def _payload(details: Any) -> DovecoteError:
     try:
         carried = json.loads(details.message)
-        return named(carried["type"], carried["message"])
+        return named(carried["type"], carried["message"], carried["mend"])
     except (ValueError, TypeError, KeyError):
         return named(details.error_type, details.message)
 
