@@ -11,8 +11,10 @@ from rich.console import Console
 
 from deploy.local.errors import LauncherError
 from deploy.local.foreground import run
+from deploy.local.leftovers import end_leftovers
 from deploy.local.progress import Progress
-from deploy.local.runlock import RunLock, end_leftovers
+from deploy.local.runlock import RunLock
+from deploy.local.supervisor import NOTES
 from deploy.local.system import GATEWAY, System
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -41,7 +43,7 @@ def down(home: Path, progress: Progress) -> int:
         return 0
     lock.acquire()
     try:
-        left = end_leftovers(home.resolve())
+        left = end_leftovers(home.resolve(), lock.path.parent / NOTES)
     finally:
         lock.release()
     progress.note(

@@ -48,7 +48,7 @@ def run(
 def _serve(system: System, progress: Progress, on_ready: Callable[[System], None] | None, *, once: bool) -> int:
     system.start()
     try:
-        with system.progress.step("Services and sidecars"):
+        with system.progress.step(f"{len(system.apps)} services with sidecars" if system.apps else "model"):
             system.wait_ready()
     except NotReadyError as error:
         if not isinstance(error, CrashLoopError):

@@ -15,8 +15,6 @@ from deploy.local.spawning import Program, Running
 logger = logging.getLogger(__name__)
 
 Spawner = Callable[[Program, Path], Awaitable[Running]]
-# Every process of a system carries its home in this variable, which is how leftovers are told from strangers.
-MARKER = "DOVECOTE_RUN"
 _FIRST_DELAY = 0.2
 _LONGEST_DELAY = 10.0
 _SETTLED_SECONDS = 30.0

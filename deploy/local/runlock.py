@@ -1,22 +1,21 @@
-"""The claim of one running system on its home folder, and the end of what an earlier one left behind."""
+"""The claim of one running system on its home folder."""
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
-import logging
-import os
 import signal
+import time
 from pathlib import Path
 from typing import IO, Any
 
 import psutil
 
 from deploy.local.errors import AlreadyRunningError, LauncherError
-from deploy.local.processes import MARKER
+from deploy.local.leftovers import is_same
 
-logger = logging.getLogger(__name__)
-_END_SECONDS = 10.0
+_INTERVAL = 0.02
 
 
 class RunLock:
@@ -69,36 +68,18 @@ class RunLock:
             self.release()
             return False
         process = psutil.Process(int(holder["pid"]))
-        if process.create_time() != holder["created"]:
+        if not is_same(process, holder["created"]):
             raise LauncherError(f"{self.path} names process {process.pid}, not a launcher: remove it")
         process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(seconds)
-        except psutil.TimeoutExpired as error:
-            raise LauncherError(f"process {process.pid} did not end within {seconds:g} s") from error
-        return True
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            with contextlib.suppress(AlreadyRunningError):
+                self.acquire()
+                self.release()
+                return True
+            time.sleep(_INTERVAL)
+        raise LauncherError(f"process {process.pid} did not end within {seconds:g} s")
 
     def _holder(self) -> dict[str, Any]:
         text = self.path.read_text()
         return dict(json.loads(text)) if text else {}
-
-
-def end_leftovers(home: Path) -> int:
-    """Kill every process that an earlier system of this home started and left behind; returns how many.
-
-    Such a process is known by the marker in its environment. Only the holder of the home's lock may ask.
-    """
-    mine = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if process.pid not in mine and process.environ().get(MARKER) == str(home):
-                process.kill()
-                found.append(process)
-        except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
-            continue
-    _, alive = psutil.wait_procs(found, timeout=_END_SECONDS)
-    if alive:
-        names = ", ".join(f"{process.pid}" for process in alive)
-        raise LauncherError(f"processes of an earlier run do not end: {names}")
-    return len(found)

@@ -19,6 +19,8 @@ REDIS = FIRST + 1
 PLACEMENT = FIRST + 2
 SCHEDULER = FIRST + 3
 MODEL = FIRST + 4
+# Dapr lets its two health endpoints listen on every address, whatever --healthz-listen-address says. All they tell
+# is whether the server is ready.
 PLACEMENT_HEALTH = FIRST + 5
 PLACEMENT_RAFT = FIRST + 6
 SCHEDULER_HEALTH = FIRST + 7
@@ -34,6 +36,7 @@ dir "{folder}"
 appendonly yes
 appendfsync everysec
 save ""
+set-proc-title no
 """
 
 
@@ -70,7 +73,6 @@ def placement(binary: Path, folder: Path, offset: int, env: Mapping[str, str]) -
             f"--port={PLACEMENT + offset}",
             f"--listen-address={HOST}",
             f"--healthz-port={PLACEMENT_HEALTH + offset}",
-            f"--healthz-listen-address={HOST}",
             f"--initial-cluster=dapr-placement-0={HOST}:{PLACEMENT_RAFT + offset}",
             "--enable-metrics=false",
         ),
@@ -88,7 +90,6 @@ def scheduler(binary: Path, folder: Path, offset: int, env: Mapping[str, str]) -
             f"--port={SCHEDULER + offset}",
             f"--listen-address={HOST}",
             f"--healthz-port={SCHEDULER_HEALTH + offset}",
-            f"--healthz-listen-address={HOST}",
             f"--override-broadcast-host-port={HOST}:{SCHEDULER + offset}",
             f"--etcd-data-dir={folder / 'scheduler'}",
             f"--etcd-client-port={ETCD_CLIENT + offset}",

@@ -136,8 +136,10 @@ class NurseryClient:
         return await answer
 
     async def close(self) -> None:
-        """End the nursery."""
+        """End the nursery, which keeps nothing, even if it still imports."""
         if self._process is not None and self._process.stdin is not None and self._answers is not None:
+            if self._process.returncode is None:
+                self._process.kill()
             self._process.stdin.close()
             await self._answers
             await self._process.wait()

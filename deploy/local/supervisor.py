@@ -10,21 +10,26 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from deploy.local.errors import LauncherError
+from deploy.local.leftovers import note_process
 from deploy.local.processes import Supervised
 from deploy.local.spawning import NurseryClient, NurseryLostError, Program, Running, execute
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
+NOTES = "pids"
 
 
 class Supervisor:
-    """Keeps programs running, and is called from ordinary code.
+    """Keeps programs running, and is called from ordinary code; logs and notes are kept in the folder `data`.
 
     The thread lives as long as the children: the kernel ends a child when the *thread* that started it ends.
     """
 
-    def __init__(self, logs: Path, *, restart: bool) -> None:
-        self._logs = logs
+    def __init__(self, data: Path, *, restart: bool) -> None:
+        self._logs = data / "logs"
+        self._notes = data / NOTES
+        for folder in (self._logs, self._notes):
+            folder.mkdir(parents=True, exist_ok=True)
         self._restart = restart
         self._children: dict[str, Supervised] = {}
         self._nursery: NurseryClient | None = None
@@ -69,6 +74,11 @@ class Supervisor:
             self._nursery = None
 
     async def _spawn(self, program: Program, log: Path) -> Running:
+        running = await self._fork_or_execute(program, log)
+        note_process(self._notes, program.name, running.pid)
+        return running
+
+    async def _fork_or_execute(self, program: Program, log: Path) -> Running:
         if self._nursery is not None and self._nursery.takes(program):
             try:
                 return await self._nursery.fork(program, log)

@@ -13,16 +13,16 @@ from typing import Self
 
 from deploy.local import plan, servers
 from deploy.local.errors import LauncherError
+from deploy.local.leftovers import MARKER, end_leftovers
 from deploy.local.plan import Folders, Service
 from deploy.local.ports import HOST, PortBlock, claim_block, claim_written_block, require_free
-from deploy.local.processes import MARKER
 from deploy.local.progress import Progress
 from deploy.local.readiness import Probe, check_probe, http_probe, wait_until_ready
 from deploy.local.runfile import App, load_run_file
-from deploy.local.runlock import RunLock, end_leftovers
+from deploy.local.runlock import RunLock
 from deploy.local.servers import Binaries
 from deploy.local.spawning import Program
-from deploy.local.supervisor import Supervisor
+from deploy.local.supervisor import NOTES, Supervisor
 
 logger = logging.getLogger(__name__)
 READY_SECONDS = 60.0
@@ -114,11 +114,9 @@ class System:
 
     def _start(self) -> None:
         data = self._folders.data
-        logs = data / "logs"
-        logs.mkdir(parents=True, exist_ok=True)
-        if ended := end_leftovers(self._folders.home):
+        if ended := end_leftovers(self._folders.home, data / NOTES):
             logger.warning("ended %d processes that an earlier run left behind", ended)
-        supervisor = self._supervisor = Supervisor(logs, restart=self._restart)
+        supervisor = self._supervisor = Supervisor(data, restart=self._restart)
         # First of all, because importing takes longest; what is done here is done meanwhile.
         supervisor.call(supervisor.open_nursery(self._folders.checkout, self._marked_env, _SHARED_MODULES))
         runtime = self._runtime or self._find_runtime()
@@ -158,7 +156,7 @@ class System:
                 self._supervisor.call(self._supervisor.stop(group))
             self._supervisor.close()
             self._supervisor = None
-            end_leftovers(self._folders.home)
+            end_leftovers(self._folders.home, self._folders.data / NOTES)
         if self._block is not None:
             self._block.release()
             self._block = None
@@ -268,8 +266,8 @@ class System:
         data = self._folders.data
         self.env = {**self._marked_env, "DAPR_HOST_IP": HOST}
         self.env.setdefault("DOVECOTE_DATA", str(data / "data"))
-        if self._with_model:
-            self.env["DEMO_MODEL_URL"] = f"http://{HOST}:{servers.MODEL + self.offset}/v1"
+        model = f"http://{HOST}:{servers.MODEL + self.offset}/v1"
+        self.env["DEMO_MODEL_URL"] = model if self._with_model else self.env.get("DEMO_MODEL_URL", model)
         if "REDIS_HOST" in self.env:
             self.env.setdefault("REDIS_PASSWORD", "")
         else:

@@ -55,7 +55,9 @@ def test_each_restart_is_one_line_with_the_reason_and_the_log(
     assert pid is not None
     os.kill(pid, signal.SIGSEGV)
     wait_until(lambda: caplog.messages, "a line")
-    assert caplog.messages == [f"app ended (killed by SIGSEGV) and is started again; log: {tmp_path / 'app.log'}"]
+    assert caplog.messages == [
+        f"app ended (killed by SIGSEGV) and is started again; log: {tmp_path / 'logs' / 'app.log'}"
+    ]
 
 
 @pytest.mark.timeout(30)
@@ -108,10 +110,10 @@ def test_a_stopped_process_stays_down_and_can_be_started_again(supervisor: Super
 
 
 def test_the_log_of_the_run_before_is_kept(supervisor: Supervisor, tmp_path: Path) -> None:
-    (tmp_path / "app.log").write_text("the run before")
+    (tmp_path / "logs" / "app.log").write_text("the run before")
     supervisor.call(supervisor.start([python("app", PATIENT, tmp_path)]))
     wait_for_words(supervisor, "app")
-    assert (tmp_path / "app.log.1").read_text() == "the run before"
+    assert (tmp_path / "logs" / "app.log.1").read_text() == "the run before"
     assert supervisor.child("app").log.read_text() == "up\n"
 
 
@@ -119,7 +121,7 @@ def test_without_restart_a_dead_process_is_a_fault(tmp_path: Path) -> None:
     supervisor = Supervisor(tmp_path, restart=False)
     supervisor.call(supervisor.start([python("app", "raise SystemExit(3)", tmp_path)]))
     wait_until(supervisor.faults, "the fault")
-    assert supervisor.faults() == [f"app ended (exit status 3), see {tmp_path / 'app.log'}"]
+    assert supervisor.faults() == [f"app ended (exit status 3), see {tmp_path / 'logs' / 'app.log'}"]
     supervisor.close()
 
 

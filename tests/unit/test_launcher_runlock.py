@@ -1,15 +1,18 @@
 """One system to a home, and nothing left of an earlier one."""
 
+import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from deploy.local.errors import AlreadyRunningError
-from deploy.local.processes import MARKER
-from deploy.local.runlock import RunLock, end_leftovers
+from deploy.local.leftovers import MARKER, end_leftovers, note_process
+from deploy.local.runlock import RunLock
 from tests.support.waiting import wait_until
 
 HOLD = """\
@@ -63,13 +66,48 @@ def test_down_ends_the_holder(tmp_path: Path) -> None:
     assert not RunLock(tmp_path).end_holder()
 
 
-def test_processes_of_an_earlier_run_are_ended_and_no_others(tmp_path: Path) -> None:
+def sleep(env: dict[str, str]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(["sleep", "60"], env={**os.environ, **env})
+
+
+@pytest.fixture
+def sleepers() -> Iterator[list[subprocess.Popen[bytes]]]:
+    sleepers: list[subprocess.Popen[bytes]] = []
+    yield sleepers
+    for sleeper in sleepers:
+        sleeper.kill()
+        sleeper.wait()
+
+
+def test_marked_processes_of_an_earlier_run_are_ended_and_no_others(
+    tmp_path: Path, sleepers: list[subprocess.Popen[bytes]]
+) -> None:
     mine, theirs = str(tmp_path / "mine"), str(tmp_path / "theirs")
-    sleepers = [subprocess.Popen(["sleep", "60"], env={**os.environ, MARKER: home}) for home in (mine, theirs)]
-    try:
-        assert end_leftovers(Path(mine)) == 1
-        assert [sleeper.poll() is None for sleeper in sleepers] == [False, True]
-    finally:
-        for sleeper in sleepers:
-            sleeper.kill()
-            sleeper.wait()
+    sleepers.extend(sleep({MARKER: home}) for home in (mine, theirs))
+    assert end_leftovers(Path(mine), tmp_path) == 1
+    assert [sleeper.poll() is None for sleeper in sleepers] == [False, True]
+
+
+def test_a_noted_process_is_ended_even_if_it_hides_its_environment(
+    tmp_path: Path, sleepers: list[subprocess.Popen[bytes]]
+) -> None:
+    sleepers.append(sleep({}))
+    note_process(tmp_path, "sleeper", sleepers[0].pid)
+    assert end_leftovers(tmp_path / "home", tmp_path) == 1
+    assert sleepers[0].poll() is not None
+    assert list(tmp_path.glob("*.json")) == []
+
+
+def test_a_stranger_that_got_a_noted_id_is_left_alone(
+    tmp_path: Path, sleepers: list[subprocess.Popen[bytes]]
+) -> None:
+    sleepers.append(sleep({}))
+    note = {"pid": sleepers[0].pid, "created": psutil.Process(sleepers[0].pid).create_time() - 60}
+    (tmp_path / "sleeper.json").write_text(json.dumps(note))
+    assert end_leftovers(tmp_path / "home", tmp_path) == 0
+    assert sleepers[0].poll() is None
+
+
+def test_half_a_note_is_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "sleeper.json").write_text('{"pid": 1')
+    assert end_leftovers(tmp_path / "home", tmp_path) == 0
