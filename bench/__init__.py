@@ -1,0 +1,1 @@
+"""How fast it is, each figure beside a reference from the same run: `python -m bench`."""

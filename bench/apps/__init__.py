@@ -1,0 +1,1 @@
+"""The apps that are measured, and those that they are compared with."""

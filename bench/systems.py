@@ -1,0 +1,45 @@
+"""The systems that are measured, each in a home of its own that is gone afterwards."""
+
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from rich.console import Console
+
+from deploy.local.progress import Progress
+from deploy.local.runfile import App
+from deploy.local.system import System
+
+CHECKOUT: Final = Path(__file__).resolve().parents[1]
+
+
+def served(name: str) -> App:
+    """A Dovecote app of this folder, by its app-id."""
+    return App(app_id=name, command=(sys.executable, "-m", "dovecote.serve", f"bench.apps.{name}"))
+
+
+def plain(name: str) -> App:
+    """An app of this folder that serves itself."""
+    return App(app_id=name, command=(sys.executable, "-m", f"bench.apps.{name}"))
+
+
+@contextmanager
+def fresh_home() -> Iterator[Path]:
+    """An empty folder for a system's data."""
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        yield Path(folder)
+
+
+@contextmanager
+def running(
+    apps: Sequence[str | App] | None, env: Mapping[str, str] | None = None, *, with_model: bool = False
+) -> Iterator[System]:
+    """A system of those apps that is ready; all of `dapr.yaml` for None."""
+    quiet = {"DOVECOTE_LOG_LEVEL": "warning", **(env or {})}
+    with fresh_home() as home:
+        progress = Progress(Console(quiet=True))
+        with System(CHECKOUT, home, apps=apps, env=quiet, with_model=with_model, progress=progress) as system:
+            yield system
