@@ -38,7 +38,7 @@ def is_same(process: psutil.Process, created: float) -> bool:
 def end_leftovers(home: Path, notes: Path) -> int:
     """Kill every process that an earlier system of this home left behind; returns how many.
 
-    `notes` is the folder that `note_process` wrote to, which is emptied. Only the holder of the home's lock may ask.
+    `notes` is the folder that `note_process` wrote to; it is emptied. Only the holder of the home's lock may ask.
     """
     found = {*_noted(notes), *_marked(home)}
     for process in found:
