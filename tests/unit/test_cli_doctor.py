@@ -1,0 +1,162 @@
+"""`dovecote doctor`: what it finds wrong, and the mend."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+
+from dovecote.cli import main
+from dovecote.cli.checking import Check, check_components, check_python, check_run_file, check_runtime, check_system
+from tests.support.fake_dapr import bare_machine, write_dapr
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A copy of what doctor reads in a checkout."""
+    copy = tmp_path / "checkout"
+    shutil.copytree(CHECKOUT / "components", copy / "components")
+    shutil.copy(CHECKOUT / "dapr.yaml", copy)
+    (copy / "deploy" / "local").mkdir(parents=True)
+    (copy / ".dovecote").mkdir()
+    return copy
+
+
+def problems(checks: Iterator[Check]) -> list[tuple[str, str, str]]:
+    return [(check.name, check.text, check.mend) for check in checks if not check.ok]
+
+
+def test_a_sound_checkout_has_no_problem(checkout: Path) -> None:
+    assert problems(check_components(checkout)) == []
+    assert check_run_file(checkout).ok
+    assert [(check.ok, check.text) for check in check_system(checkout)] == [
+        (True, "none runs here; make run starts one")
+    ]
+
+
+def test_an_old_python_is_named() -> None:
+    assert check_python((3, 11, 0)).ok
+    assert check_python((3, 10, 9)) == Check(
+        "python", False, "3.10.9", "install 3.11 or later, then: make clean setup PYTHON=python3.12"
+    )
+
+
+def test_a_component_that_is_no_yaml_is_named_with_the_line(checkout: Path) -> None:
+    (checkout / "components/llm/demo/llm.yaml").write_text("spec: [")
+    [(name, text, mend)] = problems(check_components(checkout))
+    assert name == "components/llm/demo/llm.yaml"
+    assert "line 1" in text
+    assert mend == "edit components/llm/demo/llm.yaml"
+
+
+@pytest.mark.parametrize(
+    ("path", "old", "new", "text"),
+    [
+        ("pubsub/redis/pubsub.yaml", "name: pubsub", "name: bus", "its component is called 'bus'"),
+        (
+            "pubsub/redis/pubsub.yaml",
+            "pubsub.redis",
+            "pubsub.pigeon",
+            "capabilities.yaml has no row 'pubsub.pigeon'",
+        ),
+        ("llm/demo/llm.yaml", "metadata:\n  name: llm", "metadata: {}", "it is no Dapr resource"),
+    ],
+)
+def test_names_that_do_not_agree_are_told(checkout: Path, path: str, old: str, new: str, text: str) -> None:
+    file = checkout / "components" / path
+    file.write_text(file.read_text().replace(old, new, 1))
+    [(name, found, _)] = problems(check_components(checkout))
+    assert name == f"components/{path}"
+    assert text in found
+
+
+def test_missing_capabilities_are_told(checkout: Path) -> None:
+    (checkout / "components" / "capabilities.yaml").unlink()
+    [(name, _, mend)] = problems(check_components(checkout))
+    assert (name, mend) == ("capabilities.yaml", "restore it: git checkout components/capabilities.yaml")
+
+
+def test_a_run_file_with_a_port_twice_is_told(checkout: Path) -> None:
+    file = checkout / "dapr.yaml"
+    file.write_text(file.read_text().replace("appPort: 21020", "appPort: 21010"))
+    check = check_run_file(checkout)
+    assert not check.ok
+    assert "port 21010 is used 2 times" in check.text
+
+
+def test_a_machine_without_dapr_is_no_problem_and_says_how_it_is_got(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bare_machine(monkeypatch, tmp_path)
+    check = check_runtime(CHECKOUT)
+    assert check.ok
+    assert "the first run downloads it, or builds it" in check.text
+
+
+def test_an_installed_dapr_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    programs = bare_machine(monkeypatch, tmp_path)
+    write_dapr(programs, "1.18.3")
+    check = check_runtime(CHECKOUT)
+    assert (check.ok, check.text) == (True, f"1.18.3 as {programs / 'daprd'}")
+
+
+def test_a_named_dapr_that_does_not_fit_is_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bare_machine(monkeypatch, tmp_path)
+    monkeypatch.setenv("DOVECOTE_DAPR_HOME", str(write_dapr(tmp_path / "old", "1.15.0")))
+    check = check_runtime(CHECKOUT)
+    assert not check.ok
+    assert "1.15.0" in check.text
+    assert check.mend == "unset it, and Dapr is fetched"
+
+
+class _NotReady(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        body = b'{"ready":false,"missing":["no sidecar"]}'
+        self.send_response(503)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+def test_every_app_that_is_not_ready_is_told_with_its_log(checkout: Path) -> None:
+    with HTTPServer(("127.0.0.1", 0), _NotReady) as server:
+        Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}).start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        (checkout / ".dovecote" / "run.json").write_text(json.dumps({"pid": 1, "created": 1, "url": url}))
+        # An offset at which nothing listens: ports below 1024 are not handed out.
+        (checkout / ".dovecote" / "ports.json").write_text(json.dumps({"offset": -20990}))
+        found = {name: (text, mend) for name, text, mend in problems(check_system(checkout))}
+        server.shutdown()
+    text, mend = found["gateway"]
+    assert text == 'not ready: {"ready":false,"missing":["no sidecar"]}'
+    assert mend == "look into .dovecote/logs/gateway.log"
+    assert "does not answer" in found["researcher"][0]
+    assert len(found) == 9
+
+
+def test_the_status_is_1_where_there_is_a_problem(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(checkout)
+    (checkout / "components/llm/demo/llm.yaml").write_text("spec: [")
+    with pytest.raises(SystemExit) as end:
+        main(["doctor"])
+    assert end.value.code == 1
+    out = capfd.readouterr().out
+    assert "problem  components/llm/demo/llm.yaml: " in out
+    assert "         mend: edit components/llm/demo/llm.yaml" in out
+    with pytest.raises(SystemExit) as end:
+        main(["doctor", "--json"])
+    assert end.value.code == 1
+    assert [row["name"] for row in json.loads(capfd.readouterr().out) if not row["ok"]] == [
+        "components/llm/demo/llm.yaml"
+    ]
