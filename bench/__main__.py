@@ -8,13 +8,17 @@ from typing import Final
 
 from rich.console import Console
 
-from bench import inbox
-from bench.results import Results, figure
+from bench import inbox, turn, whole
+from bench.results import Results, line
 from bench.rows import Row
 from deploy.local.progress import Progress
 from deploy.local.runtime import get_runtime
 
-GROUPS: Final[dict[str, Callable[[], list[Row]]]] = {"inbox": inbox.measure}
+GROUPS: Final[dict[str, Callable[[], list[Row]]]] = {
+    "inbox": inbox.measure,
+    "turn": turn.measure,
+    "whole": whole.measure,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -29,8 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for group in options.groups or GROUPS:
         for row in GROUPS[group]():
             rows.append(row)
-            reference = f", reference {figure(row.theirs)}, ratio {figure(row.ratio)}" if row.theirs else ""
-            print(f"{row.work}: {figure(row.ours)} {row.unit}{reference}; goal met: {row.met}", flush=True)
+            print(line(row), end="", flush=True)
     if not options.print:
         print(Results.of(rows, load_before=before, dapr=dapr).write())
     return 0

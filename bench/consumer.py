@@ -2,9 +2,8 @@
 
 from dataclasses import dataclass
 
-import psutil
-
 from bench.load import Load
+from bench.processes import pid_of, use_of
 from deploy.local.system import System
 
 
@@ -45,8 +44,7 @@ class Consumer:
 
     def cpu(self) -> float:
         """Processor time that the app has used so far, in seconds."""
-        times = psutil.Process(self._pid).cpu_times()
-        return float(times.user + times.system)
+        return use_of(pid_of(self.system, self.app)).cpu
 
     async def drain(self, count: int) -> Drain:
         """Let a backlog of that many messages grow, then take it."""
@@ -60,10 +58,3 @@ class Consumer:
     @property
     def _url(self) -> str:
         return f"{self.system.url(self.app)}/tallies/{self.topic}"
-
-    @property
-    def _pid(self) -> int:
-        pid = self.system.pid(self.app)
-        if pid is None:
-            raise RuntimeError(f"app {self.app!r} is not running")
-        return pid

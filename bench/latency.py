@@ -2,10 +2,10 @@
 
 from typing import Final
 
+from bench.agreed import BULK, PLAIN, SINGLE
 from bench.consumer import Consumer
 from bench.load import Load
 from bench.rows import Goal, Row, percentile
-from bench.topics import BULK, PLAIN, SINGLE
 from deploy.local.system import System
 
 _PER_SECOND: Final = 50

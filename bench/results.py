@@ -58,7 +58,7 @@ class Results(BaseModel):
             f"{self.date}, commit {self.commit}, Dapr {self.dapr}, {self.machine}; "
             f"load average {before:.1f} before, {after:.1f} after.\n\n"
         )
-        return head + _HEAD + "".join(_line(row) for row in self.rows)
+        return head + _HEAD + "".join(line(row) for row in self.rows)
 
 
 def with_table(page: str, table: str) -> str:
@@ -77,7 +77,8 @@ def figure(value: float | None) -> str:
     return f"{value:#.3g}".rstrip(".")
 
 
-def _line(row: Row) -> str:
+def line(row: Row) -> str:
+    """A row of the table."""
     met = {True: "yes", False: "**no**", None: "-"}[row.met]
     ours = f"{figure(row.ours)} {row.unit}"
     theirs = f"{figure(row.theirs)} {row.unit}" if row.theirs is not None else "-"

@@ -13,17 +13,23 @@ from deploy.local.progress import Progress
 from deploy.local.runfile import App
 from deploy.local.system import System
 
+_LOG_END: Final = 2_000  # characters
 CHECKOUT: Final = Path(__file__).resolve().parents[1]
+
+
+# Not a plain `python -m`, which the launcher would fork from a process that has imported the library: here
+# each app is a process by itself, as it is in a container.
+_PYTHON: Final = (sys.executable, "-u", "-m")
 
 
 def served(name: str) -> App:
     """A Dovecote app of this folder, by its app-id."""
-    return App(app_id=name, command=(sys.executable, "-m", "dovecote.serve", f"bench.apps.{name}"))
+    return App(app_id=name, command=(*_PYTHON, "dovecote.serve", f"bench.apps.{name}"))
 
 
 def plain(name: str) -> App:
     """An app of this folder that serves itself."""
-    return App(app_id=name, command=(sys.executable, "-m", f"bench.apps.{name}"))
+    return App(app_id=name, command=(*_PYTHON, f"bench.apps.{name}"))
 
 
 @contextmanager
@@ -37,9 +43,22 @@ def fresh_home() -> Iterator[Path]:
 def running(
     apps: Sequence[str | App] | None, env: Mapping[str, str] | None = None, *, with_model: bool = False
 ) -> Iterator[System]:
-    """A system of those apps that is ready; all of `dapr.yaml` for None."""
+    """A system of those apps that is ready; all of `dapr.yaml` for None.
+
+    An error gets the ends of the apps' logs as notes: they are gone with the home.
+    """
     quiet = {"DOVECOTE_LOG_LEVEL": "warning", **(env or {})}
     with fresh_home() as home:
         progress = Progress(Console(quiet=True))
         with System(CHECKOUT, home, apps=apps, env=quiet, with_model=with_model, progress=progress) as system:
-            yield system
+            try:
+                yield system
+            except BaseException as error:
+                for name in [*system.apps, *map(sidecar, system.apps)]:
+                    error.add_note(f"--- {name}\n{system.log(name)[-_LOG_END:]}")
+                raise
+
+
+def sidecar(app: str) -> str:
+    """The name of an app's sidecar among the processes of a system."""
+    return f"{app}-daprd"

@@ -2,10 +2,10 @@
 
 from typing import Final
 
+from bench.agreed import BULK, PLAIN
 from bench.consumer import Consumer
 from bench.load import Load
 from bench.rows import Goal, Row
-from bench.topics import BULK, PLAIN
 from deploy.local.system import System
 
 _ROUNDS: Final = 3

@@ -2,10 +2,10 @@
 
 from typing import Final
 
+from bench.agreed import WAIT_SECONDS, WAITING_BULK, WAITING_PLAIN, WAITING_SINGLE
 from bench.consumer import Consumer
 from bench.load import Load
 from bench.rows import Goal, Row
-from bench.topics import WAIT_SECONDS, WAITING_BULK, WAITING_PLAIN, WAITING_SINGLE
 from deploy.local.system import System
 
 _ROUNDS: Final = 2

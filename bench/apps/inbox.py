@@ -2,8 +2,8 @@
 
 import asyncio
 
+from bench.agreed import BULK, SINGLE, WAIT_SECONDS, WAITING_BULK, WAITING_SINGLE
 from bench.apps.tally import Tallies
-from bench.topics import BULK, SINGLE, WAIT_SECONDS, WAITING_BULK, WAITING_SINGLE
 from dovecote import App, Message
 
 inbox = App("inbox")

@@ -8,8 +8,8 @@ import uvicorn
 from dapr.ext.fastapi import DaprApp
 from fastapi import Body, FastAPI
 
+from bench.agreed import PLAIN, WAIT_SECONDS, WAITING_PLAIN
 from bench.apps.tally import Tallies
-from bench.topics import PLAIN, WAIT_SECONDS, WAITING_PLAIN
 
 app = FastAPI()
 dapr_app = DaprApp(app)
