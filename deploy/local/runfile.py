@@ -133,9 +133,7 @@ def component_folders(paths: Iterable[str], checkout: Path, chosen: dict[str, st
             folder = folder.parent / name
         if not folder.is_dir():
             there = sorted(entry.name for entry in folder.parent.glob("*") if entry.is_dir())
-            raise RunFileError(
-                f"there is no {folder.name!r} in {folder.parent}; there are: {', '.join(there)}"
-            )
+            raise RunFileError(f"there is no {folder.name!r} in {folder.parent}; there are: {', '.join(there)}")
         folders.append(folder.resolve())
     return folders
 

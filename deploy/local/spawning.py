@@ -1,4 +1,4 @@
-"""Starting processes: as a program of their own, or, for Python apps, as a fork of the nursery."""
+"""Starting processes: as a program of their own, or, for Python apps, as a fork of the fork server."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ class Running(Protocol):
         """Return its exit status when it has ended; -N if signal N killed it."""
 
 
-class NurseryLostError(Exception):
-    """The nursery is gone."""
+class ForkServerLostError(Exception):
+    """The fork server is gone."""
 
 
 async def execute(program: Program, log: Path) -> Running:
@@ -74,8 +74,8 @@ class _Forked:
         return await asyncio.shield(self.status)
 
 
-class NurseryClient:
-    """The launcher's end of a nursery in `cwd` that imports `modules`; belongs to one event loop."""
+class ForkServerClient:
+    """The launcher's end of a fork server in `cwd` that imports `modules`; belongs to one event loop."""
 
     def __init__(self, cwd: Path, env: Mapping[str, str], modules: Sequence[str], log: Path) -> None:
         self._cwd = cwd
@@ -89,13 +89,13 @@ class NurseryClient:
         self._count = 0
 
     async def open(self) -> None:
-        """Start the nursery; it imports while this returns."""
+        """Start the fork server; it imports while this returns."""
         with self._log.open("wb") as log:
             self._process = await asyncio.create_subprocess_exec(
                 *_die_with_parent(),
                 sys.executable,
                 "-m",
-                "deploy.local.nursery",
+                "deploy.local.forkserver",
                 *self._modules,
                 cwd=self._cwd,
                 env=self._env,
@@ -105,7 +105,7 @@ class NurseryClient:
                 start_new_session=True,
             )
         if self._process.stdout is not None:
-            self._answers = asyncio.create_task(self._read(self._process.stdout), name="nursery")
+            self._answers = asyncio.create_task(self._read(self._process.stdout), name="forkserver")
 
     def takes(self, program: Program) -> bool:
         """Say whether a fork would be the same as the command: `python -m`, this interpreter, this folder."""
@@ -117,9 +117,9 @@ class NurseryClient:
         return same and here and _python_env(program.env) == _python_env(self._env)
 
     async def fork(self, program: Program, log: Path) -> Running:
-        """Fork a process that becomes the program; raises NurseryLostError if the nursery is gone."""
+        """Fork a process that becomes the program; raises ForkServerLostError if the fork server is gone."""
         if self._process is None or self._process.stdin is None or self._answers is None or self._answers.done():
-            raise NurseryLostError
+            raise ForkServerLostError
         self._count += 1
         request = {
             "number": self._count,
@@ -136,7 +136,7 @@ class NurseryClient:
         return await answer
 
     async def close(self) -> None:
-        """End the nursery, which keeps nothing, even if it still imports."""
+        """End the fork server, which keeps nothing, even if it still imports."""
         if self._process is not None and self._process.stdin is not None and self._answers is not None:
             if self._process.returncode is None:
                 self._process.kill()
@@ -149,7 +149,7 @@ class NurseryClient:
             self._note(json.loads(line))
         for asked in self._asked.values():
             if not asked.done():
-                asked.set_exception(NurseryLostError())
+                asked.set_exception(ForkServerLostError())
         for forked in self._alive.values():
             forked.status.set_result(-signal.SIGKILL)
 

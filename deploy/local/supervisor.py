@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 import threading
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any, TypeVar
 from deploy.local.errors import LauncherError
 from deploy.local.leftovers import note_process
 from deploy.local.processes import Supervised
-from deploy.local.spawning import NurseryClient, NurseryLostError, Program, Running, execute
+from deploy.local.spawning import ForkServerClient, ForkServerLostError, Program, Running, execute
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -32,7 +33,7 @@ class Supervisor:
             folder.mkdir(parents=True, exist_ok=True)
         self._restart = restart
         self._children: dict[str, Supervised] = {}
-        self._nursery: NurseryClient | None = None
+        self._forkserver: ForkServerClient | None = None
         self._hurry = asyncio.Event()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="supervisor", daemon=True)
@@ -62,16 +63,21 @@ class Supervisor:
         """Return what is wrong with each child that cannot be kept running."""
         return [child.fault for child in self._children.values() if child.fault]
 
-    async def open_nursery(self, cwd: Path, env: Mapping[str, str], modules: Sequence[str]) -> None:
-        """Start the process that imports `modules` and from which Python apps in `cwd` are then forked."""
-        self._nursery = NurseryClient(cwd, env, modules, self._logs / "nursery.log")
-        await self._nursery.open()
+    async def open_forkserver(self, cwd: Path, env: Mapping[str, str], modules: Sequence[str]) -> None:
+        """Start the process that imports `modules` and from which Python apps in `cwd` are then forked.
 
-    async def close_nursery(self) -> None:
-        """End the nursery; what it has forked has been stopped before."""
-        if self._nursery is not None:
-            await self._nursery.close()
-            self._nursery = None
+        Only on Linux, where a forked app can be made to end with the process that it was forked from.
+        """
+        if sys.platform != "linux":
+            return
+        self._forkserver = ForkServerClient(cwd, env, modules, self._logs / "forkserver.log")
+        await self._forkserver.open()
+
+    async def close_forkserver(self) -> None:
+        """End the fork server; what it has forked has been stopped before."""
+        if self._forkserver is not None:
+            await self._forkserver.close()
+            self._forkserver = None
 
     async def _spawn(self, program: Program, log: Path) -> Running:
         running = await self._fork_or_execute(program, log)
@@ -79,11 +85,11 @@ class Supervisor:
         return running
 
     async def _fork_or_execute(self, program: Program, log: Path) -> Running:
-        if self._nursery is not None and self._nursery.takes(program):
+        if self._forkserver is not None and self._forkserver.takes(program):
             try:
-                return await self._nursery.fork(program, log)
-            except NurseryLostError:
-                logger.warning("the nursery is lost (see nursery.log); %s starts by itself", program.name)
+                return await self._forkserver.fork(program, log)
+            except ForkServerLostError:
+                logger.warning("the fork server is lost (see forkserver.log); %s starts by itself", program.name)
         return await execute(program, log)
 
     async def start(self, programs: Iterable[Program]) -> None:
@@ -108,8 +114,8 @@ class Supervisor:
         self._loop.call_soon_threadsafe(self._hurry.set)
 
     def close(self) -> None:
-        """End the nursery, the loop and its thread; the children have been stopped before."""
-        self.call(self.close_nursery())
+        """End the fork server, the loop and its thread; the children have been stopped before."""
+        self.call(self.close_forkserver())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()

@@ -27,7 +27,8 @@ from deploy.local.supervisor import NOTES, Supervisor
 logger = logging.getLogger(__name__)
 READY_SECONDS = 60.0
 # What every app imports, and uvicorn only once it runs: the bulk of an app's start.
-_SHARED_MODULES = (
+# What every app imports; none of it may start a thread, since a process with threads does not fork safely.
+SHARED_MODULES = (
     "dovecote",
     "uvicorn.lifespan.on",
     "uvicorn.loops.auto",
@@ -118,7 +119,7 @@ class System:
             logger.warning("ended %d processes that an earlier run left behind", ended)
         supervisor = self._supervisor = Supervisor(data, restart=self._restart)
         # First of all, because importing takes longest; what is done here is done meanwhile.
-        supervisor.call(supervisor.open_nursery(self._folders.checkout, self._marked_env, _SHARED_MODULES))
+        supervisor.call(supervisor.open_forkserver(self._folders.checkout, self._marked_env, SHARED_MODULES))
         runtime = self._runtime or self._find_runtime()
         self._claim_ports()
         self._prepare_env()
@@ -236,7 +237,7 @@ class System:
         return path
 
     def _find_runtime(self) -> Binaries:
-        from deploy.local.runtime import get_runtime  # noqa: PLC0415 - the nursery imports meanwhile
+        from deploy.local.runtime import get_runtime  # noqa: PLC0415 - the fork server imports meanwhile
 
         self._runtime = get_runtime(self.progress)
         return self._runtime

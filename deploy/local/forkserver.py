@@ -1,4 +1,4 @@
-"""The nursery: a Python process that has imported what every app imports, and forks one app after another.
+"""The fork server: a Python process that has imported what every app imports, and forks one app after another.
 
 Importing costs each app two seconds of processor time, which nine of them on two cores would wait for; a fork costs
 milliseconds. A forked app is what `python -m MODULE` would have been: own session, folder, environment and log.
@@ -36,7 +36,7 @@ class Request:
     log: str
 
 
-class Nursery:
+class ForkServer:
     """Serves requests in one thread, since only a process with one thread forks safely."""
 
     def __init__(self, requests: int, answers: int) -> None:
@@ -48,7 +48,7 @@ class Nursery:
         signal.set_wakeup_fd(self._wakeup)
 
     def serve(self) -> Request | None:
-        """Fork for each request: returns the request in the forked process, None in the nursery at the end."""
+        """Fork for each request: returns the request in the forked process, None in the fork server at the end."""
         unread = b""
         while True:
             readable, _, _ = select.select([self._requests, self._deaths], [], [])
@@ -67,11 +67,11 @@ class Nursery:
 
     def _fork(self, request: Request) -> bool:
         placed, place = os.pipe()
-        nursery = os.getpid()
+        forkserver = os.getpid()
         pid = os.fork()
         if pid == 0:
             os.setsid()
-            _die_with(nursery)
+            _die_with(forkserver)
             for descriptor in (place, placed, self._requests, self._answers, self._deaths, self._wakeup):
                 os.close(descriptor)
             return True
@@ -128,7 +128,7 @@ def main() -> None:
         importlib.import_module(module)
     gc.collect()
     gc.freeze()
-    request = Nursery(requests, answers).serve()
+    request = ForkServer(requests, answers).serve()
     if request is not None:
         become(request)
 

@@ -12,6 +12,7 @@ import pytest
 
 from deploy.local.spawning import Program
 from deploy.local.supervisor import Supervisor
+from deploy.local.system import SHARED_MODULES
 from tests.support.waiting import wait_until
 
 SELF = """\
@@ -38,7 +39,7 @@ raise SystemExit(7)
 def supervisor(tmp_path: Path) -> Iterator[Supervisor]:
     (tmp_path / "itself.py").write_text(SELF)
     supervisor = Supervisor(tmp_path, restart=False)
-    supervisor.call(supervisor.open_nursery(tmp_path, dict(os.environ), ["asyncio", "json"]))
+    supervisor.call(supervisor.open_forkserver(tmp_path, dict(os.environ), ["asyncio", "json"]))
     yield supervisor
     supervisor.call(supervisor.stop(list(supervisor.names)))
     supervisor.close()
@@ -75,17 +76,19 @@ def test_the_exit_status_of_a_forked_app_is_known(supervisor: Supervisor, tmp_pa
     assert supervisor.faults()[0].startswith("app ended (exit status 7)")
 
 
-def test_a_forked_app_is_a_child_of_the_nursery_and_can_be_killed(supervisor: Supervisor, tmp_path: Path) -> None:
+def test_a_forked_app_is_a_child_of_the_forkserver_and_can_be_killed(
+    supervisor: Supervisor, tmp_path: Path
+) -> None:
     supervisor.call(supervisor.start([program("app", tmp_path, "stay")]))
     words(supervisor, "app")
     process = psutil.Process(supervisor.child("app").pid)
-    assert "deploy.local.nursery" in " ".join(psutil.Process(process.ppid()).cmdline())
+    assert "deploy.local.forkserver" in " ".join(psutil.Process(process.ppid()).cmdline())
     supervisor.call(supervisor.child("app").kill())
     wait_until(supervisor.faults, "the end")
     assert supervisor.faults()[0].startswith("app ended (killed by SIGKILL)")
 
 
-def test_when_the_nursery_is_killed_its_apps_end_and_others_start_without_it(
+def test_when_the_forkserver_is_killed_its_apps_end_and_others_start_without_it(
     supervisor: Supervisor, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     supervisor.call(supervisor.start([program("app", tmp_path, "stay")]))
@@ -96,10 +99,16 @@ def test_when_the_nursery_is_killed_its_apps_end_and_others_start_without_it(
     wait_until(lambda: not process.is_running(), "the end of its process")
     supervisor.call(supervisor.start([program("late", tmp_path)]))
     assert words(supervisor, "late")["variable"] == "late"
-    assert "the nursery is lost" in caplog.text
+    assert "the fork server is lost" in caplog.text
 
 
-def test_the_nursery_has_one_thread_when_it_forks(supervisor: Supervisor, tmp_path: Path) -> None:
+def test_what_every_app_imports_starts_no_thread(tmp_path: Path) -> None:
+    (tmp_path / "itself.py").write_text(SELF)
+    supervisor = Supervisor(tmp_path, restart=False)
+    supervisor.call(supervisor.open_forkserver(tmp_path, dict(os.environ), SHARED_MODULES))
     supervisor.call(supervisor.start([program("app", tmp_path, "stay")]))
-    nursery = psutil.Process(psutil.Process(supervisor.child("app").pid).ppid())
-    assert nursery.num_threads() == 1
+    forkserver = psutil.Process(psutil.Process(supervisor.child("app").pid).ppid())
+    threads = forkserver.num_threads()
+    supervisor.call(supervisor.stop(["app"]))
+    supervisor.close()
+    assert threads == 1
