@@ -52,6 +52,11 @@ def test_what_only_looks_like_front_matter_is_read_as_text(text: str) -> None:
     assert all(word in found for word in text.replace("---", "").split())
 
 
+@pytest.mark.parametrize("text", [f"{'> ' * 200}deep", "[only]: definitions"])
+def test_markdown_that_gives_no_blocks_is_read_as_text(text: str) -> None:
+    assert [block.text for block in read("a.md", text.encode())] == [text]
+
+
 def test_html_is_read_as_a_reader_sees_it() -> None:
     assert _blocks("page.html") == [
         ("Loft rules", 1, 5, 5),

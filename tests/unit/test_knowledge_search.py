@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.contracts.documents import Passage
+from services.tools.knowledge import ranking
 from services.tools.knowledge.index import Index
 
 _DOCUMENTS = {
@@ -98,6 +99,19 @@ def test_words_that_say_nothing_are_searched_for_when_there_are_no_others(index:
 )
 def test_the_database_never_sees_a_query_as_its_own_language(index: Index, query: str) -> None:
     assert {passage.file for passage in index.search(query, 5)} >= {"filler.md", "retry.md"}
+
+
+def test_in_a_large_index_a_word_of_most_passages_only_counts_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(5):
+        (tmp_path / f"{number}.md").write_text(f"Pigeons of loft{number}.", encoding="utf-8")
+    index = Index(tmp_path, tmp_path / ".data" / "index.db")
+    index.update()
+    monkeypatch.setattr(ranking, "_LARGE", 1)
+    assert [passage.file for passage in index.search("pigeons of loft3", 5)] == ["3.md"]
+    assert len(index.search("pigeons", 5)) == 5
+    assert len(index.search("pigeons unheard", 5)) == 5
 
 
 @given(query=st.text(max_size=60), limit=st.integers(-1, 20))

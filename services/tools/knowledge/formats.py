@@ -9,21 +9,17 @@ from bs4.dammit import EncodingDetector
 from services.tools.knowledge.blocks import Block, UnreadableError
 from services.tools.knowledge.html import read_html
 from services.tools.knowledge.markdown import read_markdown
-from services.tools.knowledge.pdf import paragraphs, read_pdf
-
-
-def _read_text(text: str) -> list[Block]:
-    return list(paragraphs(text))
-
+from services.tools.knowledge.pdf import read_pdf
+from services.tools.knowledge.text import read_text
 
 _READERS: dict[str, Callable[[str], list[Block]]] = {
     ".htm": read_html,
     ".html": read_html,
     ".markdown": read_markdown,
     ".md": read_markdown,
-    ".rst": _read_text,
-    ".text": _read_text,
-    ".txt": _read_text,
+    ".rst": read_text,
+    ".text": read_text,
+    ".txt": read_text,
     ".xhtml": read_html,
 }
 

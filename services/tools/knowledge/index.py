@@ -71,6 +71,8 @@ class Index:
         Any text is a query; one without words finds nothing. Needs an index that is `complete`.
         """
         with store.opened(self._database) as connection:
+            # One transaction, so that an update which ends meanwhile is seen whole or not at all.
+            connection.execute("BEGIN")
             return ranking.search(connection, query, limit)
 
 

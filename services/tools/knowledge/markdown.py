@@ -7,6 +7,7 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from services.tools.knowledge.blocks import Block
+from services.tools.knowledge.text import read_text
 
 _OPTIONS = {"maxNesting": 100}
 # Inline markup is parsed only where it is needed, which is half of the work.
@@ -23,7 +24,9 @@ def read_markdown(text: str) -> list[Block]:
     blocks = [Block("\n".join(lines[1 : front - 1]), 2, front - 1)] if front > 2 else []  # noqa: PLR2004
     # Blank lines in place of the front matter keep the line numbers.
     body = "\n".join([""] * front + lines[front:])
-    return [*blocks, *_blocks(_BLOCKS.parse(body), lines)]
+    blocks += _blocks(_BLOCKS.parse(body), lines)
+    # What the parser gives nothing for, such as quotes in quotes without end, is a text all the same.
+    return blocks or read_text(text)
 
 
 def _front_matter_end(lines: list[str]) -> int:

@@ -2,15 +2,13 @@
 
 import io
 import logging
-import re
-from collections.abc import Iterator
 
 from pypdf import PdfReader
 from pypdf.errors import PdfReadError
 
 from services.tools.knowledge.blocks import Block, UnreadableError
+from services.tools.knowledge.text import read_text
 
-_PARAGRAPH = re.compile(r"[^\n]*\S[^\n]*(?:\n[^\n]*\S[^\n]*)*")
 # What the library repairs is no news; what it cannot repair it raises.
 logging.getLogger("pypdf").setLevel(logging.ERROR)
 
@@ -38,14 +36,5 @@ def _pages(content: bytes) -> list[Block] | None:
     if reader.is_encrypted and not reader.decrypt(""):
         return None
     return [
-        block for number, page in enumerate(reader.pages, 1) for block in paragraphs(page.extract_text(), number)
+        block for number, page in enumerate(reader.pages, 1) for block in read_text(page.extract_text(), number)
     ]
-
-
-def paragraphs(text: str, page: int | None = None) -> Iterator[Block]:
-    """The paragraphs of a plain text, which blank lines divide."""
-    line, reached = 1, 0
-    for match in _PARAGRAPH.finditer(text):
-        line += text.count("\n", reached, match.start())
-        reached = match.start()
-        yield Block(match.group(), line, line + match.group().count("\n"), page=page)

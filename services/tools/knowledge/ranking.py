@@ -9,6 +9,8 @@ from services.contracts.documents import Passage
 _WORD = re.compile(r"[^\W_]+")
 _MOST_TERMS = 32
 _CANDIDATES = 100
+_LARGE = 10_000
+_COUNT = "SELECT count(*) FROM terms WHERE terms MATCH ?"
 # The part of its score that a passage keeps with next to none of the words; one that holds all keeps the whole.
 _LEAST_SHARE = 0.3
 _SAYING_NOTHING = """
@@ -32,7 +34,7 @@ FROM best JOIN passages ON passages.id = best.id ORDER BY score DESC, best.file,
 
 def search(connection: sqlite3.Connection, query: str, limit: int) -> list[Passage]:
     """At most `limit` passages, best first; of equals, the first by file, page and line."""
-    terms = [f'"{word}"' for word in _words(query)]
+    terms = _telling(connection, [f'"{word}"' for word in _words(query)])
     if not terms or limit < 1:
         return []
     rows = connection.execute(_BEST, (" OR ".join(terms), max(limit, _CANDIDATES))).fetchall()
@@ -49,6 +51,17 @@ def _words(query: str) -> list[str]:
     """Words to search for: each once, the first 32, without those that say nothing if others are left."""
     words = list(dict.fromkeys(_WORD.findall(query.lower())))
     return ([word for word in words if word not in _STOP_WORDS] or words)[:_MOST_TERMS]
+
+
+def _telling(connection: sqlite3.Connection, terms: list[str]) -> list[str]:
+    """Of the terms that occur, those that not most of the passages of a large index hold, if there are any.
+
+    BM25 gives the others no weight, and they take the most time.
+    """
+    passages = connection.execute("SELECT count(*) FROM passages").fetchone()[0]
+    counts = {term: connection.execute(_COUNT, (term,)).fetchone()[0] for term in terms}
+    occurring = [term for term in terms if counts[term]]
+    return [term for term in occurring if passages < _LARGE or counts[term] <= passages / 2] or occurring
 
 
 def _held(connection: sqlite3.Connection, terms: list[str], ids: set[int]) -> Counter[int]:
