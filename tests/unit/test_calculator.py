@@ -6,7 +6,7 @@ import time
 from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.tools.calculator.errors import CalculationError
@@ -188,10 +188,10 @@ def test_what_is_not_arithmetic_is_refused(expression: str) -> None:
     ],
 )
 def test_what_would_run_away_is_refused_at_once(expression: str, words: str) -> None:
-    started = time.monotonic()
+    started = time.process_time()
     with pytest.raises(CalculationError, match=words):
         evaluate(expression)
-    assert time.monotonic() - started < 1
+    assert time.process_time() - started < 1
 
 
 def test_a_one_to_a_huge_power_is_still_one() -> None:
@@ -222,6 +222,7 @@ def _joined(
     return text, {"+": a + b, "-": a - b, "*": a * b, "/": a / (b or 1)}[sign]
 
 
+@settings(deadline=None, derandomize=True)
 @given(_sums())
 def test_it_agrees_with_fractions(case: tuple[str, Fraction | None]) -> None:
     text, expected = case
@@ -239,16 +240,17 @@ _WORDS = st.sampled_from(
 )
 
 
+@settings(deadline=None, derandomize=True)
 @given(st.one_of(st.text(max_size=60), st.lists(_WORDS, max_size=30).map("".join)))
 def test_no_text_raises_anything_else_or_takes_long(expression: str) -> None:
-    started = time.monotonic()
+    started = time.process_time()
     try:
         evaluation = evaluate(expression)
     except CalculationError as error:
         assert str(error)  # noqa: PT017
     else:
         assert math.isfinite(Fraction(evaluation.value.split(" ")[0]))
-    assert time.monotonic() - started < 1
+    assert time.process_time() - started < 1
 
 
 def test_thousands_in_a_sum_read_as_they_are_written() -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from itertools import pairwise
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.tools.knowledge.blocks import Block
@@ -89,6 +89,7 @@ _BODIES = st.builds(
 )
 
 
+@settings(deadline=None, derandomize=True)
 @given(st.lists(st.one_of(_HEADINGS, _BODIES), max_size=8))
 def test_no_text_is_lost_and_no_passage_is_too_long(parts: list[tuple[int, str]]) -> None:
     blocks, line = [], 1
