@@ -73,10 +73,10 @@ class Item:
 
 @dataclass(frozen=True)
 class Write:
-    """One write of a transaction.
+    """One write.
 
-    With `etag` the write holds only if nobody wrote since; with `create` only if there is no such key yet.
-    `ttl` is in seconds.
+    With `etag` the write holds only if nobody wrote since; with `create` only if there is no such key yet. Such
+    a condition is kept for keys that are only ever written with one. `ttl` is in seconds.
     """
 
     key: str
@@ -84,6 +84,13 @@ class Write:
     etag: str | None = None
     create: bool = False
     ttl: int | None = None
+
+
+def check_conditions(writes: Sequence[Write]) -> None:
+    """Raise ValueError if one of several writes has a condition; see `State.write`."""
+    if len(writes) > 1 and any(write.create or write.etag is not None for write in writes):
+        keys = [write.key for write in writes]
+        raise ValueError(f"a write with an ETag or `create` goes alone, not as one of {keys}")
 
 
 class State(Protocol):
@@ -96,7 +103,11 @@ class State(Protocol):
         """Those of the keys that exist."""
 
     async def write(self, *writes: Write) -> None:
-        """Write all or nothing. Raises ConflictError if an ETag or `create` does not hold."""
+        """Write one, with a condition or not, or several without, all or nothing.
+
+        Raises ConflictError if an ETag or `create` does not hold, ValueError for a condition among several:
+        a store that is said to keep it may write the others all the same.
+        """
 
     async def delete(self, key: str) -> None:
         """Remove a key; a missing one is no error."""

@@ -1,8 +1,7 @@
 """Tools: Python functions that models may call.
 
 The signature and the docstring of a function are its JSON Schema. A call carries an id; a call that comes
-again with the same id gets the recorded outcome, and what it wrote through `call.state` was written once,
-in one transaction with that record.
+again with the same id gets the recorded outcome, and what it wrote through `call.state` was written once.
 """
 
 import asyncio
@@ -10,16 +9,17 @@ import inspect
 import logging
 import typing
 from collections.abc import Callable, Sequence
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, overload
 
 from fastapi import FastAPI
 from pydantic import BaseModel, ConfigDict, JsonValue, TypeAdapter, ValidationError, create_model
 from pydantic_core import PydanticSerializationError
 
 from dovecote.app import App
+from dovecote.effects import Effects, RepeatedCallError
 from dovecote.errors import ConfigurationError, ConflictError, DovecoteError, NotFoundError, is_retryable
 from dovecote.messages import new_id
-from dovecote.ports import Item, State, ToolSpec, Write
+from dovecote.ports import ToolSpec, Write
 from dovecote.results import Failure, TaskEvent
 
 log = logging.getLogger(__name__)
@@ -44,30 +44,6 @@ class ToolOutcome(BaseModel):
     error: Failure | None = None
 
 
-class Effects:
-    """State that a call changes: read now, written in one transaction with the record of the call."""
-
-    def __init__(self, state: State) -> None:
-        self._state = state
-        self._read: dict[str, Item | None] = {}
-        self.writes: dict[str, Write] = {}
-
-    async def get(self, key: str, default: JsonValue = None) -> Any:
-        """The value of a key, or the default."""
-        if key in self.writes:
-            return self.writes[key].value
-        item = self._read[key] = await self._state.get(f"effect:{key}")
-        return default if item is None else item.value
-
-    def put(self, key: str, value: JsonValue) -> None:
-        """Set a key when the call succeeds; the call is done anew if somebody else wrote it meanwhile."""
-        item = self._read.get(key)
-        known = key in self._read
-        self.writes[key] = Write(
-            f"effect:{key}", value, etag=item.etag if item else None, create=known and item is None
-        )
-
-
 class Call:
     """What a function may know of its call: declare a parameter of this type to get it."""
 
@@ -76,7 +52,7 @@ class Call:
         self.task_id = request.task_id
         self.metadata = request.metadata
         self._app = app
-        self.state = Effects(app.running.ports.state)
+        self.state = Effects(app.running.ports.state, request.id)
 
     async def progress(self, text: str, done: int, total: int) -> None:
         """Tell whoever follows the task how far the work is."""
@@ -164,7 +140,11 @@ class Tools:
         self._under_way: dict[str, asyncio.Task[ToolOutcome]] = {}
         self._app.router.add_api_route("/tools/{function}", self.call, methods=["POST"])
 
-    def tool(self, function: F | None = None, *, read_only: bool = False) -> Any:
+    @overload
+    def tool(self, function: F, *, read_only: bool = False) -> F: ...
+    @overload
+    def tool(self, function: None = None, *, read_only: bool = False) -> Callable[[F], F]: ...
+    def tool(self, function: F | None = None, *, read_only: bool = False) -> F | Callable[[F], F]:
         """Offer the decorated function; returns it as it was.
 
         A `read_only` function has no effect worth recording: a repeated call runs it again.
@@ -210,13 +190,16 @@ class Tools:
             if recorded is not None:
                 return ToolOutcome.model_validate(recorded.value)
             call = Call(request, self._app)
-            done = await function.run(call, request.arguments)
-            effects = [] if done.error else list(call.state.writes.values())
-            record = Write(key, done.model_dump(mode="json"), create=True, ttl=_KEPT)
             try:
-                await state.write(record, *effects)
+                done = await function.run(call, request.arguments)
+                if not await call.state.settle(done.model_dump(mode="json"), failed=done.error is not None):
+                    continue  # somebody else changed what the call read: do it anew
+            except RepeatedCallError as repeated:
+                done = ToolOutcome.model_validate(repeated.outcome)
+            try:
+                await state.write(Write(key, done.model_dump(mode="json"), create=True, ttl=_KEPT))
             except ConflictError:
-                continue  # a replica recorded this call, or wrote what it read: look again
+                continue  # another replica recorded this call: its outcome counts
             return done
 
 

@@ -3,6 +3,7 @@
 Through the HTTP API: the SDK's transaction has no per-write concurrency, which `create` needs.
 """
 
+import re
 from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote
@@ -11,9 +12,11 @@ from pydantic_core import from_json
 
 from dovecote.dapr.sidecar import STATESTORE, Sidecar, failure
 from dovecote.errors import ConflictError
-from dovecote.ports import Item, Write
+from dovecote.ports import Item, Write, check_conditions
 
 _PATH = f"/v1.0/state/{STATESTORE}"
+# What a store answers when a condition does not hold; with `create` some say it only in the text of a 500.
+_CONFLICT = re.compile(rb"possible etag mismatch|user_script:\d+: failed to set key")
 
 
 class DaprState:
@@ -41,10 +44,14 @@ class DaprState:
 
     async def write(self, *writes: Write) -> None:
         """Write all or nothing; ConflictError if an ETag or `create` does not hold."""
-        operations = [{"operation": "upsert", "request": _upsert(write)} for write in writes]
-        status, body = await self._sidecar.request("POST", f"{_PATH}/transaction", {"operations": operations})
+        check_conditions(writes)
+        if len(writes) == 1:
+            status, body = await self._sidecar.request("POST", _PATH, [_upsert(writes[0])])
+        else:
+            operations = [{"operation": "upsert", "request": _upsert(write)} for write in writes]
+            status, body = await self._sidecar.request("POST", f"{_PATH}/transaction", {"operations": operations})
         if status >= 300:  # noqa: PLR2004 - HTTP
-            if _is_conflict(body):
+            if _is_conflict(status, body):
                 raise ConflictError(f"somebody else wrote one of {[write.key for write in writes]} first")
             raise failure("writing state", status, body)
 
@@ -66,6 +73,5 @@ def _upsert(write: Write) -> dict[str, Any]:
     return request
 
 
-def _is_conflict(body: bytes) -> bool:
-    text = body.lower()
-    return b"etag" in text or b"failed to set key" in text or b"user_script" in text or b"error 1" in text
+def _is_conflict(status: int, body: bytes) -> bool:
+    return status == 409 or _CONFLICT.search(body) is not None  # noqa: PLR2004 - HTTP

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic_core import from_json, to_json
 
 from dovecote.errors import ConflictError
-from dovecote.ports import Item, Write
+from dovecote.ports import Item, Write, check_conditions
 from dovecote.testing.clock import Clock
 
 
@@ -40,6 +40,7 @@ class MemoryState:
 
     async def write(self, *writes: Write) -> None:
         """Write all or nothing; ConflictError if an ETag or `create` does not hold."""
+        check_conditions(writes)
         rows = {write.key: self._row(write) for write in writes}
         for write in writes:
             there = self._live(write.key)
