@@ -10,6 +10,8 @@ import traceback
 from collections import OrderedDict
 from typing import Any, Final, Literal
 
+from pydantic import JsonValue
+
 from dovecote import topics
 from dovecote.errors import InvalidInputError, UnavailableError, outcome
 from dovecote.messages import Message, MessageType
@@ -31,20 +33,26 @@ class Deliveries:
         self._attempts: OrderedDict[tuple[str, str], int] = OrderedDict()
 
     async def deliver(self, subscription: Subscription, event: dict[str, Any]) -> Status:
-        """Handle one event. SUCCESS: gone. RETRY: deliver it again. DROP: to the dead letters."""
+        """Handle one event. SUCCESS: gone. RETRY: deliver it again. DROP: to the dead letters.
+
+        A subscription without dead letters is a message's last stop: what expired on its way is taken there.
+        """
+        message: Message | None = None
         async with self._slots:
             try:
                 message = Message.from_cloudevent(event, default_type=subscription.default_type)
-                if message.expired():
+                if subscription.dead_letter and message.expired():
                     raise InvalidInputError(f"message {message.id!r} expired before it was handled")  # noqa: TRY301
                 await subscription.handler(message)
             except Exception as error:  # noqa: BLE001 - whatever a handler raises becomes a verdict
-                return await self._failed(subscription, event, error)
+                return await self._failed(subscription, event, message, error)
         if self._attempts:
             self._attempts.pop((subscription.topic, str(event.get("id"))), None)
         return "SUCCESS"
 
-    async def _failed(self, subscription: Subscription, event: dict[str, Any], error: Exception) -> Status:
+    async def _failed(
+        self, subscription: Subscription, event: dict[str, Any], message: Message | None, error: Exception
+    ) -> Status:
         key = (subscription.topic, str(event.get("id")))
         attempt = self._attempts[key] = self._attempts.pop(key, 0) + 1
         if len(self._attempts) > _REMEMBERED:
@@ -52,10 +60,13 @@ class Deliveries:
         _, verdict = outcome(error)
         log.warning("%s %s: attempt %d failed (%s): %s: %s", *key, attempt, verdict, type(error).__name__, error)
         if subscription.dead_letter:
-            await self._tell(key, attempt, verdict, error)
+            # What is no message can be read nowhere else: it goes with the reason.
+            await self._tell(key, attempt, verdict, error, {} if message else {"event": event})
         return verdict
 
-    async def _tell(self, key: tuple[str, str], attempt: int, verdict: Status, error: Exception) -> None:
+    async def _tell(
+        self, key: tuple[str, str], attempt: int, verdict: Status, error: Exception, more: dict[str, JsonValue]
+    ) -> None:
         topic, message_id = key
         reason = Message(
             id=f"{message_id}.{self._app_id}.failure.{attempt}",
@@ -71,6 +82,7 @@ class Deliveries:
                 "error": type(error).__name__,
                 "reason": str(error),
                 "traceback": "".join(traceback.format_exception(error)),
+                **more,
             },
         )
         try:

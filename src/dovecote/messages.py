@@ -100,7 +100,8 @@ class Message(BaseModel):
             "source": self.sender,
             "type": self.type.value,
             "time": self.timestamp.isoformat(),
-            "datacontenttype": "application/json",
+            # A text is data of its own type, so that one which looks like JSON is not read as JSON.
+            "datacontenttype": "text/plain" if isinstance(self.content, str) else "application/json",
             "data": self.content,
             "priority": int(self.priority),
         }

@@ -6,6 +6,7 @@ loop, where the connections of all ports live.
 
 import asyncio
 import json
+import logging
 from collections.abc import Generator, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final, cast
@@ -17,6 +18,7 @@ from dapr.ext.workflow import (
     TaskFailedError,
     WorkflowActivityContext,
     WorkflowRuntime,
+    WorkflowState,
     when_all,
     when_any,
 )
@@ -33,6 +35,11 @@ _STATUS: Final = {
     DaprStatus.TERMINATED: "failed",
     DaprStatus.STALLED: "failed",
 }
+
+# The engine reads a run key by key while it is written, and may find half of a step.
+_TORN: Final = "missing from state store"
+_READS: Final = 20
+_READ_PAUSE: Final = 0.05
 
 
 class NonRetryableError(Exception):
@@ -103,6 +110,8 @@ class DaprWorkflows:
         self._client = DaprWorkflowClient(host="127.0.0.1", port=self._port)
         self._loop = asyncio.get_running_loop()
         self._registered = False
+        # What the client logs, it raises as well.
+        logging.getLogger("DaprWorkflowClient").setLevel(logging.CRITICAL)
 
     def register(self, name: str, workflow: WorkflowFunction) -> None:
         """Make a workflow known, before the start."""
@@ -134,6 +143,9 @@ class DaprWorkflows:
 
     async def schedule(self, name: str, data: JsonValue, *, instance_id: str) -> bool:
         """Start a run; False if there is one of that id already."""
+        # The engine refuses an id that runs; one that has ended it would run again.
+        if await self.status(instance_id) is not None:
+            return False
         try:
             await self._client.schedule_new_workflow(name, input=data, instance_id=instance_id)
         except grpc.aio.AioRpcError as error:
@@ -151,10 +163,7 @@ class DaprWorkflows:
 
     async def status(self, instance_id: str) -> WorkflowStatus | None:
         """Where a run stands; None if there is none."""
-        try:
-            state = await self._client.get_workflow_state(instance_id, fetch_payloads=True)
-        except grpc.aio.AioRpcError as error:
-            raise _unavailable(f"workflow {instance_id!r}", error) from error
+        state = await self._fetch(instance_id)
         if state is None:
             return None
         failed = _payload(state.failure_details) if state.failure_details else None
@@ -165,6 +174,17 @@ class DaprWorkflows:
             error_type=type(failed).__name__ if failed else "",
             error=str(failed) if failed else "",
         )
+
+    async def _fetch(self, instance_id: str) -> WorkflowState | None:
+        reads = 0
+        while True:
+            try:
+                return await self._client.get_workflow_state(instance_id, fetch_payloads=True)
+            except grpc.aio.AioRpcError as error:
+                reads += 1
+                if reads == _READS or _TORN not in (error.details() or ""):
+                    raise _unavailable(f"workflow {instance_id!r}", error) from error
+            await asyncio.sleep(_READ_PAUSE)
 
 
 async def _marked(activity: Activity, data: Any) -> JsonValue:
