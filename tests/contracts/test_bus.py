@@ -1,0 +1,201 @@
+"""What every bus does."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from dovecote import Message, MessageType, Priority, Reject
+from dovecote.errors import ConfigurationError, UnavailableError
+from dovecote.messages import new_id, now
+from tests.contracts.conftest import Kit
+from tests.support.eventually import eventually
+from tests.support.probe import ASKS, HEAP, NEWS, Probe
+
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(120)]
+CLOUD_EVENT = "application/cloudevents+json"
+TOPICS = pytest.mark.parametrize("topic", [NEWS, HEAP])
+
+
+def _news(content: Any = "news", **fields: Any) -> Message:
+    return Message(type=MessageType.EVENT, sender="tests", content=content, **fields)
+
+
+def _seen(probe: Probe, content: Any) -> list[Message]:
+    return [row for rows in probe.seen.values() for row in rows if row.content == content]
+
+
+@TOPICS
+async def test_a_message_reaches_each_app_once_and_one_replica_of_it(kit: Kit, topic: str) -> None:
+    messages = [_news(number) for number in range(20)]
+    await asyncio.gather(*(kit.alpha.ports.bus.publish(topic, message) for message in messages))
+
+    def counts() -> tuple[list[int], list[int]]:
+        alpha = [len(kit.alpha.seen[message.id]) for message in messages]
+        beta = [sum(len(replica.seen[message.id]) for replica in kit.replicas) for message in messages]
+        return alpha, beta
+
+    await eventually(lambda: min(map(min, counts())) >= 1, "all messages at both apps")
+    assert counts() == ([1] * 20, [1] * 20)
+
+
+async def test_replicas_of_an_app_share_the_work(kit: Kit) -> None:
+    messages = [_news() for _ in range(30)]
+    for message in messages:
+        kit.beta.does[message.id] = kit.twin.does[message.id] = lambda _: asyncio.sleep(0.05)
+    await asyncio.gather(*(kit.alpha.ports.bus.publish(NEWS, message) for message in messages))
+
+    def shares() -> list[int]:
+        return [sum(bool(replica.seen[message.id]) for message in messages) for replica in kit.replicas]
+
+    await eventually(lambda: sum(shares()) == 30, "every message at one replica")
+    assert min(shares()) > 0
+
+
+@TOPICS
+async def test_every_field_of_a_message_arrives_as_it_was(kit: Kit, topic: str) -> None:
+    message = _news(
+        {
+            "text": "naïve — 东京 \U0001f600",
+            "numbers": [1, 2.5, -3e10],
+            "nothing": None,
+            "yes": True,
+            "deep": {"a": [{}]},
+        },
+        recipient="beta",
+        priority=Priority.HIGH,
+        timestamp=datetime(2026, 5, 4, 3, 2, 1, 123456, tzinfo=UTC),
+        deadline=now() + timedelta(hours=1),
+        correlation_id="c-1",
+        causation_id="c-2",
+        conversation_id="c-3",
+        reply_to="agents/alpha/inbox",
+        idempotency_key="key",
+        metadata={"docs": "/a folder/ünï"},
+    )
+    await kit.beta.ports.bus.publish(topic, message)
+    (seen,) = await eventually(lambda: kit.alpha.seen[message.id], "the message")
+    assert seen == message
+
+
+@pytest.mark.parametrize(
+    "content", ["text", "", 0, 17, 2.5, True, False, None, [], {}, [1, "a"], "{}", '"x"', "17"]
+)
+async def test_any_json_is_content(kit: Kit, content: Any) -> None:
+    message = _news(content)
+    await kit.beta.ports.bus.publish(NEWS, message)
+    (seen,) = await eventually(lambda: kit.alpha.seen[message.id], "the message")
+    assert (type(seen.content), seen.content) == (type(content), content)
+
+
+async def test_a_batch_arrives_whole(kit: Kit) -> None:
+    messages = [_news(number) for number in range(50)]
+    await kit.beta.ports.bus.publish_batch(HEAP, messages)
+    await eventually(lambda: all(kit.alpha.seen[message.id] for message in messages), "the batch")
+    assert [kit.alpha.seen[message.id][0].content for message in messages] == list(range(50))
+
+
+@TOPICS
+async def test_a_retryable_error_is_tried_again_until_it_works(kit: Kit, topic: str) -> None:
+    message = _news()
+
+    def fail_twice(_: Message) -> None:
+        if len(kit.alpha.seen[message.id]) < 3:
+            raise UnavailableError("not yet")
+
+    kit.alpha.does[message.id] = fail_twice
+    await kit.beta.ports.bus.publish(topic, message)
+    await eventually(lambda: len(kit.alpha.seen[message.id]) == 3, "the third try")
+    reasons = await eventually(
+        lambda: len(kit.alpha.reasons[message.id]) == 2 and kit.alpha.reasons[message.id], "reasons"
+    )
+    assert sorted(row["attempt"] for row in reasons) == [1, 2]
+    assert {(row["consumer"], row["error"], row["reason"], row["verdict"]) for row in reasons} == {
+        ("alpha", "UnavailableError", "not yet", "RETRY")
+    }
+    assert not kit.alpha.dead[message.id]
+
+
+@TOPICS
+async def test_a_rejected_message_is_a_dead_letter_at_once_with_its_reason(kit: Kit, topic: str) -> None:
+    message = _news({"a": 1})
+
+    def refuse(_: Message) -> None:
+        raise Reject("not for me")
+
+    kit.alpha.does[message.id] = refuse
+    await kit.beta.ports.bus.publish(topic, message)
+    (dead,) = await eventually(lambda: kit.alpha.dead[message.id], "the dead letter")
+    (reason,) = await eventually(lambda: kit.alpha.reasons[message.id], "the reason")
+    assert dead == message
+    assert (reason["reason"], reason["verdict"], reason["topic"]) == ("not for me", "DROP", topic)
+    assert "Reject: not for me" in reason["traceback"]
+    assert len(kit.alpha.seen[message.id]) == 1
+
+
+async def test_one_bad_message_of_a_batch_does_not_hold_up_the_others(kit: Kit) -> None:
+    messages = [_news(number) for number in range(10)]
+
+    def refuse(_: Message) -> None:
+        raise Reject("the seventh")
+
+    kit.alpha.does[messages[6].id] = refuse
+    await kit.beta.ports.bus.publish_batch(HEAP, messages)
+    await eventually(lambda: kit.alpha.dead[messages[6].id], "the dead letter")
+    await eventually(lambda: all(kit.alpha.seen[message.id] for message in messages), "the others")
+    assert not any(kit.alpha.dead[message.id] for message in messages if message is not messages[6])
+
+
+async def test_an_error_that_stays_ends_in_a_dead_letter(kit: Kit) -> None:
+    message = _news()
+
+    def fail(_: Message) -> None:
+        raise UnavailableError("never")
+
+    kit.alpha.does[message.id] = fail
+    await kit.beta.ports.bus.publish(NEWS, message)
+    (dead,) = await eventually(lambda: kit.alpha.dead[message.id], "the dead letter", seconds=90)
+    assert dead.id == message.id
+    assert len(kit.alpha.seen[message.id]) == 9
+    await eventually(lambda: len(kit.alpha.reasons[message.id]) == 9, "a reason for each try")
+
+
+@TOPICS
+@pytest.mark.parametrize("rubbish", [{"priority": "soon"}, {"deadline": "tomorrow"}, {"metadata": "{"}])
+async def test_an_event_that_is_not_a_message_is_a_dead_letter_with_its_reason(
+    kit: Kit, topic: str, rubbish: dict[str, Any]
+) -> None:
+    event = _news().to_cloudevent() | rubbish
+    await kit.publish_foreign(topic, event, CLOUD_EVENT)
+    reasons = await eventually(
+        lambda: len(kit.alpha.reasons[event["id"]]) == 2 and kit.alpha.reasons[event["id"]], "both apps' reasons"
+    )
+    assert {(row["consumer"], row["attempt"], row["verdict"], row["error"]) for row in reasons} == {
+        ("alpha", 1, "DROP", "InvalidInputError"),
+        ("beta", 1, "DROP", "InvalidInputError"),
+    }
+    assert all(row["event"].items() >= rubbish.items() for row in reasons)
+
+
+@TOPICS
+async def test_an_expired_message_is_not_handled(kit: Kit, topic: str) -> None:
+    message = _news(deadline=now() - timedelta(seconds=1))
+    await kit.beta.ports.bus.publish(topic, message)
+    (dead, *_) = await eventually(lambda: kit.alpha.dead[message.id], "the dead letter")
+    assert dead == message
+    reasons = await eventually(lambda: kit.alpha.reasons[message.id], "the reason")
+    assert "expired" in reasons[0]["reason"]
+    assert not kit.alpha.seen[message.id]
+
+
+async def test_plain_json_of_a_stock_client_is_a_message(kit: Kit) -> None:
+    question = f"what is {new_id()}?"
+    await kit.publish_foreign(ASKS, {"question": question}, "application/json")
+    (seen,) = await eventually(lambda: _seen(kit.alpha, {"question": question}), "the message")
+    assert seen.type == MessageType.QUERY
+
+
+async def test_a_topic_name_that_some_broker_would_not_take_is_refused(kit: Kit) -> None:
+    with pytest.raises(ConfigurationError, match="'News Of Today' is not legal"):
+        await kit.alpha.ports.bus.publish("News Of Today", _news())

@@ -1,0 +1,102 @@
+"""An app whose handlers, activities and routes do what a test tells them, and which keeps what it saw."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable
+from inspect import isawaitable
+from typing import Any
+
+from pydantic import BaseModel, JsonValue
+from starlette.requests import Request
+
+from dovecote import App, Message, MessageType, topics
+from dovecote.errors import named
+from dovecote.ports import Ports
+from tests.support.probe_workflows import WORKFLOWS
+
+NEWS = "contract/news"
+HEAP = "contract/heap"
+ASKS = "contract/asks"
+
+
+class Parcel(BaseModel):
+    """What the probe's route for checked input takes."""
+
+    weight: int
+
+
+class Probe:
+    """One replica of an app. `does` maps a message id or an activity's key to what is to be done with it."""
+
+    def __init__(self, name: str, *, collects_failures: bool = False) -> None:
+        self.app = App(name)
+        self.seen: defaultdict[str, list[Message]] = defaultdict(list)
+        self.dead: defaultdict[str, list[Message]] = defaultdict(list)
+        self.reasons: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
+        self.does: dict[str, Callable[[Any], Any]] = {}
+        self.app.subscribe(NEWS)(self._take)
+        self.app.subscribe(HEAP, bulk=True)(self._take)
+        self.app.subscribe(ASKS, default_type=MessageType.QUERY)(self._take)
+        if collects_failures:
+            self.app.subscribe(topics.DEAD_LETTERS, dead_letter=False)(self._bury)
+            self.app.subscribe(topics.FAILURES, dead_letter=False)(self._explain)
+        self.app.workflows.update(WORKFLOWS)
+        self.app.activities["do"] = self._do
+        self._add_routes()
+
+    @property
+    def ports(self) -> Ports:
+        return self.app.running.ports
+
+    async def _take(self, message: Message) -> None:
+        self.seen[message.id].append(message)
+        await self._behave(message.id, message)
+
+    async def _bury(self, message: Message) -> None:
+        self.dead[message.id].append(message)
+
+    async def _explain(self, message: Message) -> None:
+        assert isinstance(message.content, dict)
+        self.reasons[str(message.causation_id)].append(message.content)
+
+    async def _do(self, data: dict[str, Any]) -> JsonValue:
+        result: JsonValue = await self._behave(data["key"], data)
+        return result
+
+    async def _behave(self, key: str, what: Any) -> Any:
+        done = self.does[key](what) if key in self.does else None
+        return await done if isawaitable(done) else done
+
+    def _add_routes(self) -> None:
+        router = self.app.router
+
+        @router.api_route("/echo", methods=["GET", "POST", "PUT", "DELETE"])
+        async def echo(request: Request) -> dict[str, Any]:
+            body = await request.body()
+            return {
+                "verb": request.method,
+                "body": body.decode(),
+                "mark": request.headers.get("x-mark"),
+                "query": dict(request.query_params),
+            }
+
+        @router.post("/nothing", status_code=204)
+        async def nothing() -> None: ...
+
+        @router.post("/problem/{name}")
+        async def problem(name: str) -> None:
+            error = named(name, f"a {name} with 'quotes' and ümlauts")
+            error.mend = "mend it"
+            raise error
+
+        @router.post("/crash")
+        async def crash() -> None:
+            raise KeyError("secret")
+
+        @router.post("/parcel")
+        async def parcel(parcel: Parcel) -> int:
+            return parcel.weight
+
+        @router.post("/never")
+        async def never() -> None:
+            await asyncio.Event().wait()
