@@ -1,5 +1,6 @@
 """What comes out of the work: steps, sources, answers, and the events that tell of them on the way."""
 
+import re
 from datetime import datetime
 from typing import Any, Literal
 
@@ -105,5 +106,11 @@ def sources_in(value: object) -> list[Source]:
 
 def cited(text: str, sources: list[Source]) -> list[Source]:
     """Those of the sources whose label the text carries, each once, in the order of the text."""
-    by_label = {source.source: source for source in sources if source.source in text}
-    return sorted(by_label.values(), key=lambda source: text.index(source.source))
+    places: dict[str, int] = {}
+    for source in sources:
+        # a.md:1-1 is not what data.md:1-10 cites
+        found = re.search(rf"(?<![\w./-]){re.escape(source.source)}(?!\d)", text)
+        if found:
+            places[source.source] = found.start()
+    by_label = {source.source: source for source in sources}
+    return [by_label[label] for label in sorted(places, key=lambda label: places[label])]

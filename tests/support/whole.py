@@ -79,11 +79,14 @@ def whole_apps() -> list[App]:
 def whole(home: Path, env: Mapping[str, str]) -> Iterator[Whole]:
     """A running system in a home of its own, ended afterwards."""
     home.mkdir(parents=True, exist_ok=True)
-    with ModelServer() as model:
-        settings = {"DEMO_MODEL_URL": model.url, **env}
-        with System(CHECKOUT, home, apps=whole_apps(), with_model=False, env=settings) as system:
-            with closing(Whole(system, model)) as running:
-                yield running
+    with (
+        ModelServer() as model,
+        System(
+            CHECKOUT, home, apps=whole_apps(), with_model=False, env={"DEMO_MODEL_URL": model.url, **env}
+        ) as system,
+        closing(Whole(system, model)) as running,
+    ):
+        yield running
 
 
 def _running(app: App, module: str) -> App:
