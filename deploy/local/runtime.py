@@ -157,11 +157,7 @@ def _built(folder: Path, lock: cache.Lock, progress: Progress) -> Runtime:
 
 def _keep(staged: Path, folder: Path, origin: str) -> Runtime:
     binary_folder = cache.binary_folder(staged)
-    try:
-        versions = examine({name: binary_folder / name for name in BINARIES})
-    except NotAvailableError:
-        shutil.rmtree(staged)
-        raise
+    versions = examine({name: binary_folder / name for name in BINARIES})
     home = cache.store(staged, folder, versions, origin)
     shutil.rmtree(_staging(folder))
     return Runtime(versions.dapr, versions.cli, home, origin)

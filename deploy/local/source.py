@@ -49,7 +49,7 @@ def build_from_source(into: Path, work: Path, progress: Progress, caches: GoCach
     no way to the module proxy, or if a build fails.
     """
     into.mkdir(parents=True, exist_ok=True)
-    missing = [name for name in BINARIES if not (into / name).is_file()]
+    missing = [name for name in BINARIES if not _is_finished(into / name)]
     with _termination_unwinds(), _removed_afterwards(work):
         _require_space(work)
         caches = caches or GoCaches(work / "modules", work / "builds")
@@ -61,13 +61,25 @@ def build_from_source(into: Path, work: Path, progress: Progress, caches: GoCach
             (work / name).replace(into / name)
 
 
+def _is_finished(binary: Path) -> bool:
+    try:
+        verify(binary.name, binary, _version(binary.name))
+    except NotAvailableError:
+        return False
+    return True
+
+
+def _version(name: str) -> str:
+    return CLI.preferred if name == "dapr" else SOURCE_VERSION
+
+
 def _dapr(go: Go, name: str, work: Path) -> _Target:
     # `go install` refuses modules with replace directives; inside the module's own folder its go.sum holds.
     answer = go.run("mod", "download", "-json", f"{_DAPR_MODULE}@v{SOURCE_VERSION}", folder=work)
     version = f"-X {_DAPR_MODULE}/pkg/buildinfo.version={SOURCE_VERSION}"
     return _Target(
         name=name,
-        version=SOURCE_VERSION,
+        version=_version(name),
         folder=Path(json.loads(answer)["Dir"]),
         package=f"./cmd/{name}",
         symbols=f"{version} -X github.com/dapr/kit/logger.DaprVersion={SOURCE_VERSION}",
@@ -81,7 +93,7 @@ def _cli(work: Path) -> _Target:
     shutil.copytree(_CLI_MODULE, folder, dirs_exist_ok=True)
     return _Target(
         name="dapr",
-        version=CLI.preferred,
+        version=_version("dapr"),
         folder=folder,
         package="github.com/dapr/cli",
         symbols=f"-X main.version={CLI.preferred} -X main.apiVersion=1.0",

@@ -183,6 +183,15 @@ def test_what_was_tried_and_what_can_be_done_is_one_error(programs: Path, output
         assert reason in text
 
 
+def test_a_way_that_cannot_write_is_one_of_the_reasons(site: ReleaseSite, output: WatchedOutput) -> None:
+    cache_folder().mkdir(parents=True)
+    (cache_folder() / "staging").write_text("in the way")
+    with pytest.raises(RuntimeUnavailableError) as caught:
+        get(output)
+    for way in ("release archives", "build from source"):
+        assert f"- {way}: [Errno 20] Not a directory" in str(caught.value)
+
+
 @pytest.mark.parametrize("damage", ["truncated", "removed", "replaced", "manifest"])
 def test_a_damaged_stored_runtime_is_replaced(site: ReleaseSite, output: WatchedOutput, damage: str) -> None:
     runtime = get(output)

