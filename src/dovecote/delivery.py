@@ -8,7 +8,7 @@ import asyncio
 import logging
 import traceback
 from collections import OrderedDict
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from pydantic import JsonValue
 
@@ -32,7 +32,7 @@ class Deliveries:
         self._slots = asyncio.Semaphore(limit)
         self._attempts: OrderedDict[tuple[str, str], int] = OrderedDict()
 
-    async def deliver(self, subscription: Subscription, event: dict[str, Any]) -> Status:
+    async def deliver(self, subscription: Subscription, event: JsonValue) -> Status:
         """Handle one event. SUCCESS: gone. RETRY: deliver it again. DROP: to the dead letters.
 
         A subscription without dead letters is a message's last stop: what expired on its way is taken there.
@@ -47,13 +47,13 @@ class Deliveries:
             except Exception as error:  # noqa: BLE001 - whatever a handler raises becomes a verdict
                 return await self._failed(subscription, event, message, error)
         if self._attempts:
-            self._attempts.pop((subscription.topic, str(event.get("id"))), None)
+            self._attempts.pop(_key(subscription, event), None)
         return "SUCCESS"
 
     async def _failed(
-        self, subscription: Subscription, event: dict[str, Any], message: Message | None, error: Exception
+        self, subscription: Subscription, event: JsonValue, message: Message | None, error: Exception
     ) -> Status:
-        key = (subscription.topic, str(event.get("id")))
+        key = _key(subscription, event)
         attempt = self._attempts[key] = self._attempts.pop(key, 0) + 1
         if len(self._attempts) > _REMEMBERED:
             self._attempts.popitem(last=False)
@@ -89,3 +89,7 @@ class Deliveries:
             await self._bus.publish(topics.FAILURES, reason)
         except UnavailableError:
             log.exception("%s: the reason of a failed attempt at %s could not be published", *key)
+
+
+def _key(subscription: Subscription, event: JsonValue) -> tuple[str, str]:
+    return subscription.topic, str(event.get("id")) if isinstance(event, dict) else "no id"

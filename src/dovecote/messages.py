@@ -120,16 +120,20 @@ class Message(BaseModel):
         return event
 
     @classmethod
-    def from_cloudevent(cls, event: dict[str, Any], *, default_type: MessageType = MessageType.EVENT) -> Self:
+    def from_cloudevent(cls, event: object, *, default_type: MessageType = MessageType.EVENT) -> Self:
         """The message of a CloudEvents event.
 
         An event from a client that knows nothing of Dovecote has a type of its own: it gets `default_type`,
         and its data as content. Raises InvalidInputError where the event does not fit.
         """
+        if not isinstance(event, dict):
+            raise InvalidInputError(
+                f"an event of type {type(event).__name__} is not a message: it is no JSON object"
+            )
         kind = event.get("type")
         fields: dict[str, Any] = {
             "id": event.get("id"),
-            "type": kind if kind in _TYPES else default_type,
+            "type": kind if isinstance(kind, str) and kind in _TYPES else default_type,
             "sender": event.get("source", ""),
             "recipient": event.get("subject"),
             "content": _data(event),

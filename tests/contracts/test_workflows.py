@@ -101,23 +101,24 @@ async def test_an_activity_is_tried_again_after_a_retryable_error(kit: Kit) -> N
 async def test_an_activity_is_given_up_after_its_attempts(kit: Kit) -> None:
     work = Work(kit, None, *(UnavailableError(f"try {number}") for number in range(1, 9)))
     status = await _run(kit, "activity", {"key": work.key})
-    assert (status.output, work.times) == ({"error": "UnavailableError", "text": "try 3"}, 3)
+    assert (status.output, work.times) == ({"error": "UnavailableError", "text": "try 3", "mend": ""}, 3)
 
 
 @pytest.mark.parametrize(
     ("error", "told"),
-    [(BudgetError("too dear — ü"), "BudgetError"), (Reject("no"), "Reject")],
+    [(BudgetError("too dear — ü", mend="raise it"), "BudgetError"), (Reject("no"), "Reject")],
 )
-async def test_an_error_that_no_retry_mends_is_not_tried_again(kit: Kit, error: Exception, told: str) -> None:
+async def test_an_error_that_no_retry_mends_is_not_tried_again(kit: Kit, error: Reject, told: str) -> None:
     work = Work(kit, None, error)
     status = await _run(kit, "activity", {"key": work.key})
-    assert (status.output, work.times) == ({"error": told, "text": str(error)}, 1)
+    assert status.output == {"error": told, "text": str(error), "mend": error.mend}
+    assert work.times == 1
 
 
 async def test_a_foreign_error_keeps_its_name_in_the_text(kit: Kit) -> None:
     work = Work(kit, None, *(ValueError("odd") for _ in range(5)))
     status = await _run(kit, "activity", {"key": work.key})
-    assert status.output == {"error": "DovecoteError", "text": "ValueError: odd"}
+    assert status.output == {"error": "DovecoteError", "text": "ValueError: odd", "mend": ""}
 
 
 async def test_an_event_wakes_who_waits(kit: Kit) -> None:

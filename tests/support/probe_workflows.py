@@ -14,7 +14,7 @@ def activity(context: WorkflowContext, data: Any) -> Steps:
     try:
         return (yield context.call_activity("do", data, QUICK))
     except DovecoteError as error:
-        return {"error": type(error).__name__, "text": str(error)}
+        return {"error": type(error).__name__, "text": str(error), "mend": error.mend}
 
 
 def event(context: WorkflowContext, data: Any) -> Steps:

@@ -27,13 +27,17 @@ class Action(BaseModel):
 
 
 class Happening(BaseModel):
-    """What happened to a run. `number` is the action it belongs to; `name` an event, or an error's class."""
+    """What happened to a run. `number` is the action it belongs to; `name` an event, or an error's class.
+
+    `data` is a result, an event's data or an error's text.
+    """
 
     kind: Literal["completed", "failed", "elapsed", "raised"]
     at: datetime
     number: int = -1
     name: str = ""
     data: JsonValue = None
+    mend: str = ""
 
 
 class Record(BaseModel):
@@ -204,7 +208,7 @@ class Replay:
         if happening.kind == "completed":
             awaited.settle(happening.data)
         elif happening.kind == "failed":
-            awaited.settle(error=named(happening.name, str(happening.data)))
+            awaited.settle(error=named(happening.name, str(happening.data), happening.mend))
         elif action.kind == "timer":
             awaited.settle()
         elif not awaited.done:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pydantic import JsonValue
 from pydantic_core import from_json, to_json
 
-from dovecote.errors import ConfigurationError, is_retryable, named
+from dovecote.errors import ConfigurationError, DovecoteError, is_retryable, named
 from dovecote.ports import Activity, WorkflowFunction, WorkflowStatus
 from dovecote.testing.clock import Clock
 from dovecote.testing.replay import Action, Happening, Record, Replay
@@ -139,7 +139,9 @@ class MemoryWorkflows:
             result = await self._tried(action)
         except Exception as error:
             log.debug("activity %r of %r failed", action.name, instance_id, exc_info=error)
-            self._happen(instance_id, "failed", number=number, name=type(error).__name__, data=str(error))
+            mend = error.mend if isinstance(error, DovecoteError) else ""
+            name = type(error).__name__
+            self._happen(instance_id, "failed", number=number, name=name, data=str(error), mend=mend)
         else:
             self._happen(instance_id, "completed", number=number, data=result)
 

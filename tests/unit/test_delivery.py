@@ -1,0 +1,160 @@
+"""What becomes of a delivered message."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from dovecote import Message, MessageType, Reject, topics
+from dovecote.delivery import Deliveries
+from dovecote.errors import BudgetError, ConflictError, ModelError, UnavailableError
+from dovecote.messages import now
+from dovecote.ports import Handler, Subscription
+from dovecote.testing import MemoryBus
+
+MESSAGE = Message(id="m1", type=MessageType.EVENT, sender="tests", content="news")
+
+
+def _raising(error: Exception | None) -> Handler:
+    async def handle(_: Message) -> None:
+        if error:
+            raise error
+
+    return handle
+
+
+def _subscription(handler: Handler, **fields: Any) -> Subscription:
+    return Subscription("some/topic", handler, **fields)
+
+
+def _deliveries(limit: int = 10) -> tuple[Deliveries, Callable[[], list[dict[str, Any]]]]:
+    bus = MemoryBus()
+
+    def reasons() -> list[dict[str, Any]]:
+        return [event["data"] for event in bus.events(topics.FAILURES)]
+
+    return Deliveries("consumer", bus, limit), reasons
+
+
+async def test_a_handler_that_returns_is_a_success_and_nothing_is_told() -> None:
+    deliveries, reasons = _deliveries()
+    assert await deliveries.deliver(_subscription(_raising(None)), MESSAGE.to_cloudevent()) == "SUCCESS"
+    assert reasons() == []
+
+
+@pytest.mark.parametrize(
+    ("error", "verdict"),
+    [
+        (UnavailableError("away"), "RETRY"),
+        (ConflictError("first"), "RETRY"),
+        (KeyError("bug"), "RETRY"),
+        (TimeoutError(), "RETRY"),
+        (Reject("no"), "DROP"),
+        (ModelError("key"), "DROP"),
+        (BudgetError("dear"), "DROP"),
+    ],
+)
+async def test_the_error_of_a_handler_decides_and_is_told_with_its_reason(error: Exception, verdict: str) -> None:
+    deliveries, reasons = _deliveries()
+    assert await deliveries.deliver(_subscription(_raising(error)), MESSAGE.to_cloudevent()) == verdict
+    (reason,) = reasons()
+    assert reason.pop("traceback").startswith("Traceback")
+    assert reason == {
+        "message_id": "m1",
+        "topic": "some/topic",
+        "consumer": "consumer",
+        "attempt": 1,
+        "verdict": verdict,
+        "error": type(error).__name__,
+        "reason": str(error),
+    }
+
+
+async def test_attempts_are_counted_until_one_works() -> None:
+    deliveries, reasons = _deliveries()
+    failing, working = _subscription(_raising(UnavailableError("away"))), _subscription(_raising(None))
+    event = MESSAGE.to_cloudevent()
+    for _ in range(3):
+        await deliveries.deliver(failing, event)
+    await deliveries.deliver(failing, event | {"id": "another"})
+    assert [reason["attempt"] for reason in reasons()] == [1, 2, 3, 1]
+    await deliveries.deliver(working, event)
+    await deliveries.deliver(failing, event)
+    assert reasons()[-1]["attempt"] == 1
+
+
+async def test_each_reason_is_a_message_of_its_own_that_names_its_cause() -> None:
+    bus = MemoryBus()
+    deliveries = Deliveries("consumer", bus, 1)
+    for _ in range(2):
+        await deliveries.deliver(_subscription(_raising(UnavailableError("away"))), MESSAGE.to_cloudevent())
+    first, second = (Message.from_cloudevent(event) for event in bus.events(topics.FAILURES))
+    assert first.id != second.id
+    assert first.causation_id == second.causation_id == "m1"
+
+
+@pytest.mark.parametrize("event", [{"id": "x"}, {"id": "x", "type": "task", "ttl": "-1"}, "text", None, [1], 17])
+async def test_what_is_no_message_is_dropped_and_kept_with_its_reason(event: Any) -> None:
+    deliveries, reasons = _deliveries()
+    ran = False
+
+    async def handle(_: Message) -> None:
+        nonlocal ran
+        ran = True
+
+    bad = event if event != {"id": "x"} else {"id": "x", "time": "noon"}
+    assert await deliveries.deliver(_subscription(handle), bad) == "DROP"
+    (reason,) = reasons()
+    assert (reason["error"], reason["event"]) == ("InvalidInputError", bad)
+    assert not ran
+
+
+async def test_an_expired_message_is_not_handled_but_kept_by_who_takes_dead_letters() -> None:
+    deliveries, reasons = _deliveries()
+    taken: list[Message] = []
+
+    async def handle(message: Message) -> None:
+        taken.append(message)
+
+    event = MESSAGE.model_copy(update={"deadline": now() - timedelta(seconds=1)}).to_cloudevent()
+    assert await deliveries.deliver(_subscription(handle), event) == "DROP"
+    assert taken == []
+    assert "expired" in reasons()[0]["reason"]
+    assert await deliveries.deliver(_subscription(handle, dead_letter=False), event) == "SUCCESS"
+    assert [message.id for message in taken] == ["m1"]
+
+
+async def test_a_last_stop_tells_no_reasons_of_its_own() -> None:
+    deliveries, reasons = _deliveries()
+    subscription = _subscription(_raising(UnavailableError("away")), dead_letter=False)
+    assert await deliveries.deliver(subscription, MESSAGE.to_cloudevent()) == "RETRY"
+    assert reasons() == []
+
+
+async def test_a_reason_that_cannot_be_told_does_not_change_the_verdict(caplog: pytest.LogCaptureFixture) -> None:
+    bus = MemoryBus()
+    bus.available = False
+    deliveries = Deliveries("consumer", bus, 1)
+    assert await deliveries.deliver(_subscription(_raising(Reject("no"))), MESSAGE.to_cloudevent()) == "DROP"
+    assert "could not be published" in caplog.text
+
+
+async def test_no_more_handlers_run_at_once_than_the_limit() -> None:
+    deliveries, _ = _deliveries(limit=3)
+    running = most = 0
+    go = asyncio.Event()
+
+    async def handle(_: Message) -> None:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        if running == 3:
+            go.set()
+        await go.wait()
+        running -= 1
+
+    work = [deliveries.deliver(_subscription(handle), MESSAGE.to_cloudevent()) for _ in range(9)]
+    assert await asyncio.wait_for(asyncio.gather(*work), 5) == ["SUCCESS"] * 9
+    assert most == 3

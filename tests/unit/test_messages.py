@@ -1,0 +1,165 @@
+"""The message, and its CloudEvents form."""
+
+import contextlib
+import json
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from cloudevents.http import from_http
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from dovecote import Message, MessageType, Priority
+from dovecote.errors import InvalidInputError
+
+TEXT = st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"]), max_size=20)
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53), 2**53)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | TEXT,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
+    max_leaves=8,
+)
+TIMES = st.datetimes(datetime(1970, 1, 2), datetime(2200, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001 - bounds are naive
+MESSAGES = st.builds(
+    Message,
+    id=TEXT.filter(bool),
+    type=st.sampled_from(MessageType),
+    sender=TEXT,
+    recipient=st.none() | TEXT,
+    content=JSON,
+    priority=st.sampled_from(Priority),
+    timestamp=TIMES,
+    ttl=st.none() | st.floats(0.001, 1e6),
+    deadline=st.none() | TIMES,
+    correlation_id=st.none() | TEXT,
+    causation_id=st.none() | TEXT,
+    conversation_id=st.none() | TEXT,
+    reply_to=st.none() | TEXT,
+    idempotency_key=st.none() | TEXT,
+    metadata=st.dictionaries(TEXT, TEXT, max_size=3),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(MESSAGES)
+def test_a_message_is_the_same_after_its_journey_as_a_cloud_event(message: Message) -> None:
+    wire = json.dumps(message.to_cloudevent())
+    assert Message.from_cloudevent(json.loads(wire)) == message
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.dictionaries(TEXT | st.sampled_from([*Message.model_fields, "source", "data", "time"]), JSON, max_size=8))
+def test_whatever_comes_as_an_event_is_a_message_or_invalid_input(event: dict[str, Any]) -> None:
+    with contextlib.suppress(InvalidInputError):
+        assert Message.from_cloudevent(event).id == event["id"]
+
+
+@pytest.mark.parametrize("event", [[], "text", 17, None, True])
+def test_an_event_that_is_no_object_is_invalid_input(event: Any) -> None:
+    with pytest.raises(InvalidInputError, match="is not a message"):
+        Message.from_cloudevent(event)
+
+
+def _full() -> Message:
+    return Message(
+        type=MessageType.TASK,
+        sender="orchestrator",
+        recipient="researcher",
+        content={"question": "Why?"},
+        conversation_id="task-1",
+        ttl=30,
+        deadline=datetime(2030, 1, 1, tzinfo=UTC),
+        metadata={"docs": "guide"},
+    )
+
+
+def test_another_cloud_events_reader_understands_our_events() -> None:
+    message = _full()
+    body = json.dumps(message.to_cloudevent()).encode()
+    event = from_http({"content-type": "application/cloudevents+json"}, body)
+    assert (event["id"], event["source"], event["type"]) == (message.id, "orchestrator", "task")
+    assert event["subject"] == "researcher"
+    assert datetime.fromisoformat(event["time"]) == message.timestamp
+    assert event["conversationid"] == "task-1"
+    assert event.data == {"question": "Why?"}
+
+
+def test_attribute_names_are_those_that_cloud_events_allows() -> None:
+    for name in _full().to_cloudevent():
+        assert name.isalnum()
+        assert name.islower()
+        assert len(name) <= 20
+
+
+def test_an_event_of_a_foreign_type_gets_the_default_type_and_keeps_its_data() -> None:
+    event = {"specversion": "1.0", "id": "1", "source": "shop", "type": "order.placed", "data": {"a": 1}}
+    message = Message.from_cloudevent(event, default_type=MessageType.QUERY)
+    assert (message.type, message.sender, message.content) == (MessageType.QUERY, "shop", {"a": 1})
+    assert message.priority is Priority.NORMAL
+
+
+def test_data_that_is_json_handed_over_as_text_is_read() -> None:
+    event = {"id": "1", "source": "a", "type": "b", "datacontenttype": "application/json", "data": '{"a": 1}'}
+    assert Message.from_cloudevent(event).content == {"a": 1}
+
+
+def test_a_text_that_says_it_is_json_and_is_not_stays_a_text() -> None:
+    event = {"id": "1", "source": "a", "type": "b", "datacontenttype": "application/json", "data": "what?"}
+    assert Message.from_cloudevent(event).content == "what?"
+
+
+@pytest.mark.parametrize("attribute", ["priority", "ttl", "deadline", "metadata", "time"])
+def test_a_wrong_attribute_is_named(attribute: str) -> None:
+    event = {"id": "7", "source": "a", "type": "task", attribute: "rubbish"}
+    with pytest.raises(InvalidInputError, match="event '7' is not a message"):
+        Message.from_cloudevent(event)
+
+
+def test_numbers_that_a_broker_made_texts_are_read() -> None:
+    event = {"id": "7", "source": "a", "type": "task", "priority": "1", "ttl": "2.5"}
+    message = Message.from_cloudevent(event)
+    assert (message.priority, message.ttl) == (Priority.HIGH, 2.5)
+
+
+def test_a_message_does_not_change() -> None:
+    message = _full()
+    for field in Message.model_fields:
+        with pytest.raises(ValidationError, match="frozen"):
+            setattr(message, field, None)
+
+
+def test_the_reply_to_a_message_is_the_same_reply_every_time() -> None:
+    task = _full()
+    first, second = (task.reply("because", sender="researcher") for _ in range(2))
+    assert first.id == second.id == f"{task.id}.reply"
+    assert (first.recipient, first.correlation_id, first.conversation_id) == ("orchestrator", task.id, "task-1")
+    assert first.metadata == task.metadata
+
+
+NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("fields", "expired"),
+    [
+        ({}, False),
+        ({"ttl": 60}, False),
+        ({"ttl": 59}, True),
+        ({"deadline": NOW}, False),
+        ({"deadline": NOW - timedelta(seconds=1)}, True),
+        ({"deadline": NOW.astimezone(timezone(timedelta(hours=2))) + timedelta(seconds=1)}, False),
+        ({"ttl": 3600, "deadline": NOW - timedelta(seconds=1)}, True),
+    ],
+)
+def test_a_message_expires_after_its_time_to_live_or_its_deadline(fields: dict[str, Any], expired: bool) -> None:
+    message = Message(type=MessageType.EVENT, sender="a", timestamp=NOW - timedelta(seconds=60), **fields)
+    assert message.expired(NOW) is expired
+
+
+def test_priorities_are_served_from_critical_to_background() -> None:
+    assert [kind.name for kind in sorted(Priority)] == ["CRITICAL", "HIGH", "NORMAL", "LOW", "BACKGROUND"]
