@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,8 @@ from dovecote.errors import UnavailableError
 from dovecote.ports import Ports
 from dovecote.settings import Settings
 from dovecote.topics import Capabilities, read_capabilities
+
+log = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     from dovecote.app import App
@@ -59,9 +62,14 @@ class Connection:
 
     async def start_worker(self) -> None:
         """Connect the workflow worker as soon as the sidecar takes calls."""
-        await self._sidecar.wait_until_healthy()
-        await self._workflows.start()
-        self._worker_started = True
+        while not self._worker_started:
+            await self._sidecar.wait_until_healthy()
+            try:
+                await self._workflows.start()
+                self._worker_started = True
+            except Exception:
+                # The sidecar went away in between; the SDK raises what its thread raised.
+                log.exception("the workflow worker did not start; trying again")
 
     async def missing(self) -> list[str]:
         """What is not there yet: sidecar, components, subscriptions, workflow worker."""
