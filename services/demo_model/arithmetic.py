@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 _SMALL = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen \
 sixteen seventeen eighteen nineteen"
@@ -15,7 +16,7 @@ _WORD_NUMBER = "|".join([rf"(?:{'|'.join(_TENS)})-(?:{'|'.join(_DIGITS[1:10])})"
 
 _TOKEN = re.compile(
     rf"""
-      (?P<skip>\d+(?:[-/.:]\d+){{2,}} | \d{{1,2}}:\d\d | [$€£]?\d[\d.,]*[^\W\d_]\w* )
+      (?P<skip>\d+(?:[-/.:]\d+){{2,}} | \d{{1,2}}:\d\d | [$€£]?\d[\d.,]{{0,40}}[^\W\d_]\w* )
     | (?P<number>(?<![\w.])(?:\d{{1,3}}(?:,\d{{3}})+(?:\.\d+)?|\d{{1,30}}(?:\.\d{{1,30}})?
       |\.\d{{1,30}})(?![\w]|\.\d))
     | (?P<percent>(?:%|\b(?:percent|per\ cent)\b)\s+of\b)
@@ -58,7 +59,8 @@ class Arithmetic:
     end: int
 
 
-def find_arithmetic(text: str) -> list[Arithmetic]:
+@lru_cache(maxsize=128)
+def find_arithmetic(text: str) -> tuple[Arithmetic, ...]:
     """All arithmetic in the text, in order; dates, versions, times of day and line ranges are none."""
     parser = _Parser([match for match, _ in zip(_TOKEN.finditer(text), range(_MAX_TOKENS), strict=False)])
     found, at = [], 0
@@ -68,11 +70,11 @@ def find_arithmetic(text: str) -> list[Arithmetic]:
             at = parsed.after if parsed else at + 1
             continue
         start, end = parser.tokens[at].start(), parser.tokens[parsed.after - 1].end()
-        alone = not re.search(r"\w", text[:start] + text[end:])
-        if alone or _CUE.search(text[:start]) or not _AMBIGUOUS.fullmatch(text[start:end]):
+        asked_for = not re.search(r"\w", text[:start] + text[end:]) or _CUE.search(text[max(0, start - 40) : start])
+        if asked_for or not _AMBIGUOUS.fullmatch(text[start:end]):
             found.append(Arithmetic(parsed.text, start, end))
         at = parsed.after
-    return found
+    return tuple(found)
 
 
 def without_arithmetic(text: str) -> str:

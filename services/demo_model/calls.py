@@ -59,7 +59,7 @@ class CallLog:
                 id=number,
                 time=datetime.now(UTC),
                 system=facts.words["system"].strip().partition("\n")[0],
-                question=facts.words["question"],
+                question=facts.message,
                 tools=facts.tools,
                 messages=len(request.messages),
                 answer=answer,

@@ -67,7 +67,7 @@ class _Filler:
         fitting = [arguments for arguments in filled if arguments is not None]
         if asks_expression or not fitting:
             return fitting if self.expressions else []
-        if kinds.keys() & fitting[0].keys() and {"search", "question"} & {kinds[name] for name in fitting[0]}:
+        if {"search", "question"} & {kinds[name] for name in fitting[0]}:
             return fitting[:1]
         return fitting[:1] if self.is_spoken_of(bool(fitting[0])) else []
 

@@ -8,20 +8,25 @@ CLOSING = (
     "(Answered by the demonstration model: it quotes the material it was given and adds nothing. "
     "For a real model, change the llm component.)"
 )
-_CLOSING = re.compile(r"\s*\(Answered by the demonstration model:[^()]*\)")
+_CLOSING_START = "(Answered by the demonstration model:"
+_CLOSING = re.compile(rf"{re.escape(_CLOSING_START)}[^()]*\)")
 
 _FILE = r"[^\[\]\n]{0,160}(?:\.\w{1,8}|[\w.-]/[\w./#?=&%-]+)(?:[:#,][^\[\]\n]{1,40})?"
 _LABEL = re.compile(
     rf"(?:(?<=[.!?…:\"”'\u2019)`\]])\s*\[(?P<word>[\w./:#-]{{1,120}})\]|\s\[(?P<file>{_FILE})\])(?!\()[.;]?"
 )
-_LEADING = re.compile(rf"^[ \t]*(?:[-*+]|\d+[.)])?[ \t]*\[(?P<file>{_FILE}|\d+)\](?!\()[:\s]", re.MULTILINE)
-_OPERAND = r"[-+(]*(?:[\d.,]*\d|pi\b|π|[a-z_]\w*\([^()\n=]*\))[)!%]*"
-_VALUE = r"-?\d+(?:[.,]\d+)*(?:[eE][+-]?\d+)?(?:/\d+)?(?: \([^()\n]{1,60}\))?"
-_COMPUTED = re.compile(
-    rf"(?P<expression>{_OPERAND}(?:\s*(?:\*\*|[-+*/%^\u00d7÷·])\s*{_OPERAND}){{0,40}})\s=\s(?P<value>{_VALUE})\.?(?=\s|$)",
-    re.IGNORECASE,
+_LEADING = re.compile(
+    rf"^[ \t]*+(?:(?:[-*+]|\d{{1,3}}[.)])[ \t]*+)?\[(?P<file>{_FILE}|\d+)\](?!\()[:\s]", re.MULTILINE
 )
-_BEFORE_STATEMENT = re.compile(r"(?:^|[.!?;:\]\n]|\n[ \t]*[-*+])\s*$")
+_VALUE = r"-?\d+(?:[.,]\d+)*(?:[eE][+-]?\d+)?(?:/\d+)?(?: \([^()\n]{1,60}\))?"
+_RESULT = re.compile(rf"\s=\s(?P<value>{_VALUE})\.?(?=\s|$)")
+_STATEMENT_START = re.compile(r"\n[ \t]*(?:[-*+][ \t]+)?|[.!?;:\]][ \t]+")
+# Possessive, so that no text takes more than one pass.
+_EXPRESSION = re.compile(
+    r"(?:[a-z_]\w*\([^()\n=]*\)|[a-z_]\w*(?=\()|pi\b|[\d.,()+*/%^\s\u00d7\u00f7\u00b7\u03c0-])++", re.IGNORECASE
+)
+_OPERATION = re.compile(r"[+*/%^(\u00d7\u00f7\u00b7]|\d\s*-")
+_MAX_EXPRESSION = 200
 
 
 Trust = Literal["offered", "chosen", "certain"]
@@ -54,17 +59,21 @@ class Value:
 
 def without_closing(text: str) -> str:
     """Text without the closing line of an earlier answer of this model."""
-    return _CLOSING.sub("", text)
+    return _CLOSING.sub("", text).rstrip() if _CLOSING_START in text else text
 
 
 def values_in(text: str) -> tuple[list[Value], str]:
     """Computed values that stand in the text as statements of their own, and the text without them."""
     values, rest, at = [], [], 0
-    for match in _COMPUTED.finditer(text):
-        if _BEFORE_STATEMENT.search(text[max(0, match.start() - 20) : match.start()]):
-            values.append(Value(match["expression"].strip(), match["value"]))
-            rest.append(text[at : match.start()])
-            at = match.end()
+    for result in _RESULT.finditer(text):
+        first = max(at, result.start() - _MAX_EXPRESSION)
+        before = text[first : result.start()]
+        start = max((found.end() for found in _STATEMENT_START.finditer(before)), default=0)
+        expression = before[start:].strip()
+        if _EXPRESSION.fullmatch(expression) and _OPERATION.search(expression):
+            values.append(Value(expression, result["value"]))
+            rest.append(text[at : first + start])
+            at = result.end()
     return values, "".join([*rest, text[at:]])
 
 

@@ -12,9 +12,8 @@ Kind = Literal["heading", "prose", "item", "code"]
 
 # Indented text is more often an admonition or a wrapped line than code.
 _MARKDOWN = MarkdownIt("commonmark").disable("code")
-_TABLE_RULE = re.compile(r"^\s*\|?[\s:|-]*-{2,}[\s:|-]*\|?\s*$")
 _TABLE_ROW = re.compile(r"^\s*\|(.+)\|\s*$")
-_TAG = re.compile(r"<!--.*?-->|</?[a-zA-Z!][^<>]*>", re.DOTALL)
+_TAG = re.compile(r"<!--(?:(?!-->).)*+(?:-->)?|</?[a-zA-Z!][^<>]*>", re.DOTALL)
 _BREAK = re.compile(r"(?<=[.!?])([\"”\u2019)\]]*)\s+(?=[\"“\u2018(\[]*(?:`|[^\W_a-z]))")
 _ABBREVIATION = re.compile(
     r"(?:\b(?:e\.g|i\.e|etc|vs|cf|approx|resp|incl|fig|no|mr|mrs|dr|st|[A-Za-z])|^\d{1,2})\.$", re.IGNORECASE
@@ -23,6 +22,7 @@ _DRAWING = re.compile(r"[\u2500-\u257f]")
 _MARKER = re.compile(r"^\s*(?:(?:!!!|\?\?\?\+?|:::)\s*[\w ]*(?:\"[^\"]*\")?|(?:>\s*)?\[![A-Z]+\])\s*$")
 _SHORTCODE = re.compile(r"\{\{[<%].*?[%>]\}\}")
 _FRONT_MATTER = re.compile(r"\A---\n.*?\n---\n", re.DOTALL)
+_LONGEST_ABBREVIATION = 10
 _MAX_LIST_ITEMS = 8
 _MAX_ITEM_WORDS = 8
 _MAX_CODE_WORDS = 12
@@ -64,7 +64,8 @@ def _blocks(text: str) -> list[Sentence]:
 
 
 def _is_markup_alone(line: str) -> bool:
-    return bool(_MARKER.match(line) or ("|" in line and _TABLE_RULE.match(line)))
+    rule = "|" in line and "--" in line and not line.strip(" \t:|-")
+    return rule or bool(_MARKER.match(line))
 
 
 def _code_lines(code: str) -> list[str]:
@@ -129,13 +130,14 @@ def _enumerated(led: list[Sentence]) -> str:
 
 def _split(text: str) -> list[str]:
     parts: list[str] = []
-    start = 0
+    start = seen = ticks = 0
     for match in _BREAK.finditer(text):
-        part = text[start : match.end(1)]
-        if _ABBREVIATION.search(part) or part.count("`") % 2:
+        end = match.end(1)
+        ticks, seen = ticks + text.count("`", seen, end), end
+        if ticks % 2 or _ABBREVIATION.search(text[max(start, end - _LONGEST_ABBREVIATION) : end]):
             continue
-        parts.append(part)
-        start = match.end()
+        parts.append(text[start:end])
+        start, ticks = match.end(), 0
     return [part.strip() for part in [*parts, text[start:]]]
 
 

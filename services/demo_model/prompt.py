@@ -28,6 +28,7 @@ _HEADING = re.compile(
 _TAG = re.compile(
     r"</?(question|query|task|notes|material|context|sources|passages|findings|draft|answer|report)>", re.IGNORECASE
 )
+_MAX_QUESTION = 4000
 _MAX_INLINE_WORDS = 2
 _MAX_HEADING_WORDS = 7
 
@@ -48,13 +49,12 @@ def read_prompt(text: str) -> Prompt:
     parts = _by_keys(value) if isinstance(value, dict) else _by_headings(text)
     if not parts.keys() & {"notes", "draft"} and not isinstance(value, dict):
         first, _, rest = text.partition("\n\n")
-        return Prompt(
-            parts.get("question") or (first if rest and "[" in rest else text), rest if "[" in rest else ""
-        )
-    question = parts.get("question") or parts.get("", "")
-    return Prompt(
-        question.strip(), parts.get("notes", "").strip(), parts["draft"].strip() if "draft" in parts else None
-    )
+        has_notes = "[" in rest
+        question = parts.get("question") or (first if has_notes else text)
+        return Prompt(question[:_MAX_QUESTION], rest if has_notes else "")
+    question = (parts.get("question") or parts.get("", "")).strip()
+    draft = parts["draft"].strip() if "draft" in parts else None
+    return Prompt(question[:_MAX_QUESTION], parts.get("notes", "").strip(), draft)
 
 
 def _by_keys(value: dict[str, Any]) -> dict[str, str]:

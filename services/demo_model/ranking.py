@@ -38,7 +38,7 @@ def best_quotes(question: str, passages: list[Passage], limit: int) -> list[Quot
     strangers = _strangers(question, passages)
     ranked: list[Quote] = []
     for place, passage in enumerate(passages):
-        if passage.trust == "certain":
+        if passage.trust == "certain" or (passage.trust == "chosen" and not asked):
             ranked += [Quote(found.text, passage.source, math.inf) for found in sentences(passage.text)]
         elif _touches(asked, passage, strangers):
             ranked += _scored(question, weights, passage, 1 - min(place, 10) * 0.03)

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from services.demo_model.demonstration import Turn, reply
+from services.demo_model.prompt import read_prompt
 from services.demo_model.wire import Call, ChatRequest, Reply, problem
 
 
@@ -36,7 +37,8 @@ class Pattern(_Part):
 class When(_Part):
     """What a request must look like for a rule to apply: all that is given must hold.
 
-    A plain string is looked for anywhere, case ignored. `tool_results` counts those since the last user message.
+    `question` is tried on the whole last user message. A plain string is looked for anywhere, case ignored.
+    `tool_results` counts those since the last user message.
     `tools` are names that must be offered; an empty list means that none may be.
     """
 
@@ -122,8 +124,9 @@ class Facts:
         self.tool_results = len(results)
         self.tools = [tool.function.name for tool in request.tools or []]
         self.conversation = "\n".join(message.text for message in request.messages)
+        self.message = turn.question
         self.words = {
-            "question": turn.question,
+            "question": read_prompt(turn.question).question,
             "system": turn.instructions,
             "tool_result": results[-1] if results else "",
             "tool_results": "\n".join(results),
@@ -134,7 +137,7 @@ class Facts:
     def summary(self) -> str:
         """What tells this request from others, in one line."""
         return (
-            f"question {self.words['question']!r}, system prompt {self.words['system'].partition(chr(10))[0]!r}, "
+            f"last user message {self.message!r}, system prompt {self.words['system'].partition(chr(10))[0]!r}, "
             f"{self.tool_results} tool results, tools offered: {', '.join(self.tools) or 'none'}"
         )
 
@@ -148,7 +151,7 @@ class Facts:
             return None
         words = dict(self.words)
         for wanted, text in (
-            (when.question, self.words["question"]),
+            (when.question, self.message),
             (when.system, self.words["system"]),
             (when.conversation, self.conversation),
         ):

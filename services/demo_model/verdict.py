@@ -60,7 +60,7 @@ def judge(verdict: Verdict, users: list[str]) -> str:
         return f"{verdict.negative}: there are no notes to check the draft against."
     held = _held(notes)
     for sentence, label in cited:
-        if not any(_contains(words, forms) for words in held for forms in _forms(sentence)):
+        if not any(form in words for words in held for form in _forms(sentence)):
             return f"{verdict.negative}: the notes do not hold the sentence {sentence!r}, which cites [{label}]."
         if label not in notes:
             return f"{verdict.negative}: the notes do not name the source [{label}]."
@@ -87,10 +87,6 @@ def _held(notes: str) -> list[str]:
 
 def _forms(sentence: str) -> list[str]:
     return [_spaced(sentence), _spaced(" ".join(found.text for found in sentences(sentence)))]
-
-
-def _contains(words: str, sentence: str) -> bool:
-    return sentence in words
 
 
 def _spaced(text: str) -> str:

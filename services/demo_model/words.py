@@ -6,7 +6,8 @@ from functools import lru_cache
 _WORD = re.compile(r"[^\W_]+(?:['\u2019][^\W_]+)*")
 _SPELLED = re.compile(r"\w(?:[\w./+#-]*\w)?[+#]*")
 _POSSESSIVE = re.compile(r"(?<=\w)['\u2019]s\b")
-_SENTENCE_START = re.compile(r"(?:^|[.!?:]\s+|\n\s*)[\"'“(]*$")
+_SENTENCE_START = re.compile(r"(?:[.!?:]\s+|\n\s*)[\"'“(]*$")
+_REACH = 10
 _IDENTIFIER = re.compile(r"[a-z][A-Z]|[A-Z]{2}|[^\W\d]_|[^\W\d][./]\w|[^\W\d]\d")
 _QUOTED = re.compile(r"[\"“`]([^\"”`\n]{2,80})[\"”`]")
 
@@ -19,8 +20,8 @@ more most much must my need needs no nor not now of off on once one only or othe
 per please same say says shall she should show so some someone something still such take tell than that the
 their theirs them then there these they thing things this those through to too under until up us use used
 uses using very want was way we well were what whatever when where whether which while who whom whose why
-will with within without would yes you your yours answer cite document documents explain describe
-documentation docs question sentence sentences happen happens mean means work works
+will with within without would yes you your yours answer cite summarise summarize write document documents
+explain describe documentation docs question sentence sentences happen happens mean means work works
 """
 STOP_WORDS = frozenset(_STOP_TEXT.split())
 
@@ -70,7 +71,7 @@ def names(text: str) -> list[str]:
         word, at = match[0], match.start()
         if word.lower() in STOP_WORDS or any(phrase.start() <= at < phrase.end() for phrase in quoted):
             continue
-        capital = word[0].isupper() and not _SENTENCE_START.search(text[:at])
+        capital = word[0].isupper() and at > 0 and not _SENTENCE_START.search(text[max(0, at - _REACH) : at])
         if capital or _IDENTIFIER.search(word):
             found.append((at, word))
     return list(dict.fromkeys(name for _, name in sorted(found)))

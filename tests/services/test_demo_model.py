@@ -3,6 +3,9 @@
 import asyncio
 import json
 import logging
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -214,7 +217,7 @@ MESSAGE = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None, derandomize=True)
 @given(st.lists(MESSAGE, min_size=1, max_size=6), st.booleans())
 def test_every_well_formed_request_is_answered(messages: list[dict[str, Any]], with_tools: bool) -> None:
     answer = complete(messages, **({"tools": TOOLS} if with_tools else {}))["choices"][0]
@@ -228,3 +231,27 @@ def test_a_result_that_only_looks_like_json_does_no_harm(content: str) -> None:
     turn = asked("How are retries configured?", tools=TOOLS)
     results = [{"role": "tool", "tool_call_id": turn["tool_calls"][0]["id"], "content": content}]
     assert complete([{"role": "user", "content": "How are retries configured?"}, turn, *results], tools=TOOLS)
+
+
+def run_main(check: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", f"import sys, services.demo_model.main as main\n{check}"]
+    return subprocess.run(
+        command, env=os.environ | environment, capture_output=True, text=True, timeout=30, check=False
+    )
+
+
+def test_the_program_loads_neither_the_library_nor_dapr() -> None:
+    run = run_main("assert main.app and not {'dapr', 'dovecote'} & sys.modules.keys()")
+    assert run.returncode == 0, run.stderr
+
+
+def test_the_program_takes_its_script_from_the_environment(tmp_path: Path) -> None:
+    script = tmp_path / "script.json"
+    script.write_text('{"rules": [{"text": "x"}]}')
+    run = run_main("assert main.script.rules[0].text == 'x'", DOVECOTE_MODEL_SCRIPT=str(script))
+    assert run.returncode == 0, run.stderr
+    script.write_text("{")
+    run = run_main("", DOVECOTE_MODEL_SCRIPT=str(script))
+    assert run.returncode == 1
+    (line,) = run.stderr.splitlines()
+    assert "script.json' is not valid" in line

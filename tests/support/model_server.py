@@ -33,7 +33,9 @@ class ModelServer:
         config = uvicorn.Config(create_app(self._script), log_level="error", ws="none", lifespan="on")
         self._server = _Announcing(config)
         self._thread = threading.Thread(target=self._server.run, args=([self._socket],), daemon=True)
-        self._client = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=10, trust_env=False)
+        self._client = httpx.Client(
+            base_url=f"http://127.0.0.1:{self.port}", timeout=10, trust_env=False, verify=False
+        )
 
     def __enter__(self) -> Self:
         self._thread.start()

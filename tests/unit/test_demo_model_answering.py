@@ -204,13 +204,13 @@ def test_question_notes_and_draft_are_found_in_json_as_well() -> None:
 WORDS = "retry broker message topic is the a keeps *bold* `code` [x](y) 3.5 e.g. Zürich # > - | _u_ <b>"
 WORD = st.sampled_from(WORDS.split())
 TEXT = st.lists(
-    st.tuples(st.lists(WORD, min_size=1, max_size=12), st.sampled_from([". ", "! ", ".\n\n", ":\n- ", "\n"]))
+    st.tuples(st.lists(WORD, min_size=1, max_size=6), st.sampled_from([". ", "! ", ".\n\n", ":\n- ", "\n"]))
 ).map(lambda parts: "".join(" ".join(words) + end for words, end in parts))
 PASSAGE = st.fixed_dictionaries({"source": st.sampled_from(["a.md:1-2", "b/c.md:3-4"]), "text": TEXT})
 
 
-@settings(max_examples=150, deadline=None)
-@given(st.lists(PASSAGE, max_size=4))
+@settings(max_examples=80, deadline=None, derandomize=True)
+@given(st.lists(PASSAGE, max_size=3))
 def test_every_cited_sentence_is_in_a_passage_of_that_source(passages: list[dict[str, str]]) -> None:
     answer = answer_from_tools("How does the broker retry a message?", searched(*passages))
     for quoted in passages_in(answer):
@@ -220,7 +220,7 @@ def test_every_cited_sentence_is_in_a_passage_of_that_source(passages: list[dict
             assert any(set(words) <= set(text) for text in held)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=80, deadline=None, derandomize=True)
 @given(st.text(max_size=60), st.text(max_size=300), st.text(max_size=300))
 def test_no_text_upsets_reading_answering_and_judging(question: str, notes: str, draft: str) -> None:
     assert answer_from_notes(question, from_notes(notes))
@@ -228,5 +228,29 @@ def test_no_text_upsets_reading_answering_and_judging(question: str, notes: str,
     assert judge(VERDICT, [question, notes, f"Draft: {draft}"]).startswith(("APPROVE: ", "REVISE: "))
 
 
+HOSTILE = [
+    " ",
+    "\n",
+    "1,",
+    "<!--",
+    "e.g. A ",
+    "[a",
+    "1 = ",
+    "(Answered by the demonstration model:",
+    "f(",
+    "`",
+    "1-",
+]
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("part", HOSTILE)
+def test_a_long_text_of_one_pattern_is_read_in_bounded_time(part: str) -> None:
+    text = part * (20_000 // len(part))
+    assert answer_from_tools("What is it?", from_result("search", "{}", text))
+    assert judge(VERDICT, [f"Question:\nWhat?\n\nNotes:\n{text}\n\nDraft:\n{text} [a.md:1-1]"])
+    assert answer_from_notes(text, from_notes(text))
+
+
 def test_the_closing_line_is_taken_off_wherever_it_stands() -> None:
-    assert without_closing(f"One. {CLOSING} Two.\n\n{CLOSING}") == "One. Two."
+    assert without_closing(f"One. {CLOSING} Two.\n\n{CLOSING}").split() == ["One.", "Two."]

@@ -1,7 +1,7 @@
 """Arithmetic is found in questions, and only where it is arithmetic."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.demo_model.arithmetic import find_arithmetic, without_arithmetic
@@ -45,7 +45,7 @@ def test_arithmetic_in_symbols_and_words_becomes_an_expression(text: str, expres
     ],
 )
 def test_dates_versions_ranges_and_halves_of_sums_are_no_arithmetic(text: str) -> None:
-    assert find_arithmetic(text) == []
+    assert not find_arithmetic(text)
 
 
 def test_several_expressions_are_found_in_their_order() -> None:
@@ -58,6 +58,7 @@ def test_what_is_left_without_arithmetic_is_the_question_itself() -> None:
     assert " ".join(left.split()) == "What is and how are retries configured?"
 
 
+@settings(deadline=None, derandomize=True)
 @given(st.text(alphabet="0123456789+-*/%^().,x squaredrootoftwoplus", max_size=200))
 def test_no_text_upsets_the_search_for_arithmetic(text: str) -> None:
     for found in find_arithmetic(text):
@@ -65,6 +66,7 @@ def test_no_text_upsets_the_search_for_arithmetic(text: str) -> None:
         assert found.expression.count("(") == found.expression.count(")")
 
 
+@settings(deadline=None, derandomize=True)
 @given(st.integers(0, 10**9), st.sampled_from(["+", "-", "*", "/", "**"]), st.integers(1, 10**9))
 def test_the_expression_has_the_value_of_what_was_asked(left: int, operator: str, right: int) -> None:
     (found,) = find_arithmetic(f"Please, what is {left} {operator} {right} exactly?")

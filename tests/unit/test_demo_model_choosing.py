@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.demo_model.choosing import better_query, choose
@@ -135,6 +135,7 @@ JSON = st.recursive(
 )
 
 
+@settings(deadline=None, derandomize=True)
 @given(st.text(max_size=80), st.dictionaries(st.sampled_from(["type", "properties", "required", "$defs"]), JSON))
 def test_no_schema_however_odd_upsets_the_choice(question: str, schema: dict[str, Any]) -> None:
     for call in choose(question, [FunctionDefinition(name="search", description="Search.", parameters=schema)]):

@@ -1,7 +1,7 @@
 """Markdown becomes sentences that can be quoted."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.demo_model.plain import sentences
@@ -39,6 +39,7 @@ def test_headings_and_code_are_marked_as_what_they_are() -> None:
     assert [one.kind for one in found] == ["heading", "prose", "code", "code"]
 
 
+@settings(deadline=None, derandomize=True)
 @given(st.text(max_size=400))
 def test_every_text_has_sentences_that_end(text: str) -> None:
     for found in sentences(text):
