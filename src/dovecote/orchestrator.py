@@ -88,7 +88,7 @@ class Orchestrator:
         """An agent's answer: wakes the plan that asked."""
         if reply.conversation_id is None or reply.correlation_id is None:
             raise InvalidInputError(f"reply {reply.id!r} names no conversation or no request")
-        data: JsonValue = {"type": reply.type.value, "content": reply.content}
+        data: dict[str, JsonValue] = {"type": reply.type.value, "content": reply.content}
         workflows = self._app.running.ports.workflows
         await workflows.raise_event(reply.conversation_id, f"reply.{reply.correlation_id}", data)
 
@@ -105,7 +105,7 @@ class Orchestrator:
     async def approve(self, task_id: str, name: str, decision: dict[str, Any]) -> dict[str, str]:
         """Somebody's word on what the plan of a task waits for."""
         await self.status(task_id)
-        await self._app.running.ports.workflows.raise_event(task_id, f"approval.{name}", decision)
+        await self._app.running.ports.workflows.raise_event(task_id, f"approval.{name}", {"decision": decision})
         return {"task_id": task_id, "approval": name}
 
     async def _accept(self, message: Message) -> None:

@@ -129,7 +129,8 @@ class Execution:
             case CallTool():
                 return (yield from self._call(wish, self._next_id()))
             case Approve():
-                return (yield from self._wait(f"approval.{wish.name}", wish.timeout, f"approval {wish.name!r}"))
+                event = yield from self._wait(f"approval.{wish.name}", wish.timeout, f"approval {wish.name!r}")
+                return event["decision"]
             case Gather():
                 return (yield from self._gather([self._do(each) for each in wish.wishes]))
 

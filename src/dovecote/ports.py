@@ -256,8 +256,8 @@ class Workflows(Protocol):
     async def schedule(self, name: str, data: JsonValue, *, instance_id: str) -> bool:
         """Start a run; False if there is one of that id already, which is how a repeated message is known."""
 
-    async def raise_event(self, instance_id: str, name: str, data: JsonValue) -> None:
-        """Hand an event to a run. One that has ended ignores it."""
+    async def raise_event(self, instance_id: str, name: str, data: dict[str, JsonValue]) -> None:
+        """Hand an event to a run, with a JSON object that is not empty. One that has ended ignores it."""
 
     async def status(self, instance_id: str) -> WorkflowStatus | None:
         """Where a run stands; None if there is none."""

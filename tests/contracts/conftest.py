@@ -147,6 +147,7 @@ async def _served(probe: Probe, port: int) -> AsyncIterator[None]:
         port=port,
         log_config=None,
         access_log=False,
+        timeout_graceful_shutdown=1,
     )
     server = uvicorn.Server(config)
     serving = asyncio.create_task(server.serve())

@@ -64,8 +64,8 @@ async def test_an_id_that_runs_is_not_started_again(kit: Kit) -> None:
     assert await workflows.schedule("event", {}, instance_id=instance_id)
     await eventually(lambda: workflows.status(instance_id), "the run")
     assert not await workflows.schedule("event", {}, instance_id=instance_id)
-    await workflows.raise_event(instance_id, "news", 1)
-    assert (await _ended(kit, instance_id)).output == {"event": 1}
+    await workflows.raise_event(instance_id, "news", {"n": 1})
+    assert (await _ended(kit, instance_id)).output == {"event": {"n": 1}}
 
 
 async def test_an_id_that_has_ended_is_not_started_again(kit: Kit) -> None:
@@ -128,15 +128,20 @@ async def test_an_event_wakes_who_waits(kit: Kit) -> None:
     assert (await _ended(kit, instance_id)).output == {"event": {"a": [None, 1]}}
 
 
+async def test_an_event_without_data_is_refused(kit: Kit) -> None:
+    with pytest.raises(ValueError, match="'news' has no data"):
+        await kit.alpha.ports.workflows.raise_event(new_id(), "news", {})
+
+
 async def test_events_that_come_before_anybody_waits_are_kept_in_order(kit: Kit) -> None:
     workflows, instance_id, go = kit.alpha.ports.workflows, new_id(), asyncio.Event()
     key = new_id()
     kit.alpha.does[key] = lambda _: go.wait()
     await workflows.schedule("events", {"key": key}, instance_id=instance_id)
     for number in range(3):
-        await workflows.raise_event(instance_id, "news", number)
+        await workflows.raise_event(instance_id, "news", {"n": number})
     go.set()
-    assert (await _ended(kit, instance_id)).output == [0, 1, 2]
+    assert (await _ended(kit, instance_id)).output == [{"n": 0}, {"n": 1}, {"n": 2}]
 
 
 async def test_an_event_that_does_not_come_is_a_time_out(kit: Kit) -> None:
@@ -154,14 +159,14 @@ async def test_an_event_after_a_time_out_reaches_the_next_wait(kit: Kit) -> None
     kit.alpha.does[key] = hold
     await workflows.schedule("late_event", {"key": key}, instance_id=instance_id)
     await asyncio.wait_for(began.wait(), 20)
-    await workflows.raise_event(instance_id, "news", "still wanted")
+    await workflows.raise_event(instance_id, "news", {"still": "wanted"})
     go.set()
-    assert (await _ended(kit, instance_id)).output == {"event": "still wanted"}
+    assert (await _ended(kit, instance_id)).output == {"event": {"still": "wanted"}}
 
 
 async def test_an_event_for_a_run_that_has_ended_is_ignored(kit: Kit) -> None:
     status = await _run(kit, "identity", None)
-    await kit.alpha.ports.workflows.raise_event(status.instance_id, "news", 1)
+    await kit.alpha.ports.workflows.raise_event(status.instance_id, "news", {"n": 1})
     assert await kit.alpha.ports.workflows.status(status.instance_id) == status
 
 
@@ -198,9 +203,9 @@ async def test_nothing_to_wait_for_is_done_at_once(kit: Kit) -> None:
 async def test_the_first_of_two_events_comes_first_and_the_other_is_not_lost(kit: Kit) -> None:
     workflows, instance_id = kit.alpha.ports.workflows, new_id()
     await workflows.schedule("first", None, instance_id=instance_id)
-    await workflows.raise_event(instance_id, "two", "b")
-    await workflows.raise_event(instance_id, "one", "a")
-    assert (await _ended(kit, instance_id)).output == [["two", "b"], ["one", "a"]]
+    await workflows.raise_event(instance_id, "two", {"b": 0})
+    await workflows.raise_event(instance_id, "one", {"a": 0})
+    assert (await _ended(kit, instance_id)).output == [["two", {"b": 0}], ["one", {"a": 0}]]
 
 
 async def test_the_error_of_the_first_one_is_raised_where_its_result_is_asked_for(kit: Kit) -> None:

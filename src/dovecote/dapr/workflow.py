@@ -154,8 +154,10 @@ class DaprWorkflows:
             raise _unavailable(f"starting workflow {name!r}", error) from error
         return True
 
-    async def raise_event(self, instance_id: str, name: str, data: JsonValue) -> None:
+    async def raise_event(self, instance_id: str, name: str, data: dict[str, JsonValue]) -> None:
         """Hand an event to a run. One that has ended ignores it."""
+        if not data:
+            raise ValueError(f"event {name!r} has no data, and would arrive as None")
         try:
             await self._client.raise_workflow_event(instance_id, name, data=data)
         except grpc.aio.AioRpcError as error:

@@ -52,8 +52,10 @@ class MemoryWorkflows:
         asyncio.get_running_loop().call_soon(self._step, instance_id)
         return True
 
-    async def raise_event(self, instance_id: str, name: str, data: JsonValue) -> None:
+    async def raise_event(self, instance_id: str, name: str, data: dict[str, JsonValue]) -> None:
         """Hand an event to a run. One that has ended, or never was, ignores it."""
+        if not data:
+            raise ValueError(f"event {name!r} has no data, and would arrive as None")
         self._happen(instance_id, "raised", name=name, data=from_json(to_json(data)))
 
     async def status(self, instance_id: str) -> WorkflowStatus | None:
