@@ -51,7 +51,7 @@ def read_prompt(text: str) -> Prompt:
         first, _, rest = text.partition("\n\n")
         has_notes = "[" in rest
         question = parts.get("question") or (first if has_notes else text)
-        return Prompt(question[:_MAX_QUESTION], rest if has_notes else "")
+        return Prompt(question.strip()[:_MAX_QUESTION], rest if has_notes else "")
     question = (parts.get("question") or parts.get("", "")).strip()
     draft = parts["draft"].strip() if "draft" in parts else None
     return Prompt(question[:_MAX_QUESTION], parts.get("notes", "").strip(), draft)

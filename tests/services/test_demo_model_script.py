@@ -95,6 +95,11 @@ def test_tool_results_move_a_script_on_and_can_be_told_again(server: ModelServer
     assert said(post(server, more=[turn["message"], result])) == "It said blue, {unknown}."
 
 
+def test_the_question_of_a_template_is_without_its_heading(server: ModelServer) -> None:
+    server.set_script({"rules": [{"text": "You asked: {question}"}]})
+    assert said(post(server, "Question:\nWhat is a topic?")) == "You asked: What is a topic?"
+
+
 def test_arguments_may_be_anything_that_a_model_gets_wrong(server: ModelServer) -> None:
     server.set_script({"rules": [{"tool_calls": [{"name": "nobody", "arguments": '{"query": '}]}]})
     (call,) = post(server).json()["choices"][0]["message"]["tool_calls"]
