@@ -1,13 +1,13 @@
 """The value of an arithmetic expression, exact where it can be."""
 
 import ast
-import importlib
 import inspect
 from collections.abc import Callable
 from decimal import Context, Decimal, InvalidOperation
 from fractions import Fraction
 from typing import Any
 
+import simpleeval
 from pydantic import BaseModel, ConfigDict, Field
 
 from services.tools.calculator.arithmetic import (
@@ -21,9 +21,6 @@ from services.tools.calculator.arithmetic import (
 )
 from services.tools.calculator.errors import CalculationError
 from services.tools.calculator.notation import Source, translate
-
-# The library has no type information; loaded by name it is Any, and the checker needs no exception for it.
-_simpleeval: Any = importlib.import_module("simpleeval")
 
 MAX_LENGTH = 1000
 _MAX_NESTING = 40
@@ -110,7 +107,7 @@ class _Evaluator:
 
     def __init__(self, source: Source) -> None:
         self._source = source
-        self._library = _simpleeval.SimpleEval(operators=UNARY | BINARY, functions=FUNCTIONS, names=CONSTANTS)
+        self._library = simpleeval.SimpleEval(operators=UNARY | BINARY, functions=FUNCTIONS, names=CONSTANTS)
         self._library.nodes = {
             ast.Constant: self._literal,
             ast.Name: self._name,
@@ -123,7 +120,7 @@ class _Evaluator:
         """Value of a parsed expression, or of a part of it."""
         try:
             value: Value = self._library.eval(self._source.python, previously_parsed=tree)
-        except _simpleeval.InvalidExpression:
+        except simpleeval.InvalidExpression:
             raise CalculationError("This is no arithmetic: use numbers, operators and functions") from None
         return value
 
