@@ -3,12 +3,15 @@
 import argparse
 import os
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Final
 
 from rich.console import Console
 
 from bench import inbox, turn, whole
+from bench.profiles import FOLDER, report
 from bench.results import Results, line
 from bench.rows import Row
 from deploy.local.progress import Progress
@@ -24,19 +27,34 @@ GROUPS: Final[dict[str, Callable[[], list[Row]]]] = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("groups", nargs="*", choices=[*GROUPS, []], help="what to measure; all if none is named")
+    parser.add_argument("groups", nargs="*", metavar="GROUP", help=f"of {', '.join(GROUPS)}; all if none is named")
     parser.add_argument("--print", action="store_true", help="print the rows, and write nothing")
+    parser.add_argument("--profile", action="store_true", help="print where the apps' time goes, and write nothing")
     options = parser.parse_args(arguments)
+    if unknown := set(options.groups) - set(GROUPS):
+        parser.error(f"there is no group {', '.join(map(repr, sorted(unknown)))}; there are: {', '.join(GROUPS)}")
+    groups = options.groups or list(GROUPS)
     dapr = get_runtime(Progress(Console(quiet=True))).version
     before = os.getloadavg()[0]
-    rows = []
-    for group in options.groups or GROUPS:
-        for row in GROUPS[group]():
-            rows.append(row)
-            print(line(row), end="", flush=True)
+    if options.profile:
+        with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+            FOLDER.set(Path(folder))
+            _measured(groups)
+            print(report(Path(folder)))
+        return 0
+    rows = _measured(groups)
     if not options.print:
         print(Results.of(rows, load_before=before, dapr=dapr).write())
     return 0
+
+
+def _measured(groups: Sequence[str]) -> list[Row]:
+    rows = []
+    for group in groups:
+        for row in GROUPS[group]():
+            rows.append(row)
+            print(line(row), end="", flush=True)
+    return rows
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from bench.rows import Goal, Row, percentile
 from deploy.local.system import System
 
 _PER_SECOND: Final = 50
-_WARM_UP, _COUNT = 50, 1_000
+_WARM_UP, _COUNT = 50, 600
 _NO_SLOWER: Final = Goal(of="ratio", sense="at most", bound=1.0)
 
 

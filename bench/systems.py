@@ -9,8 +9,9 @@ from typing import Final
 
 from rich.console import Console
 
+from bench.profiles import begin, profiled
 from deploy.local.progress import Progress
-from deploy.local.runfile import App
+from deploy.local.runfile import App, load_run_file
 from deploy.local.system import System
 
 _LOG_END: Final = 2_000  # characters
@@ -50,8 +51,10 @@ def running(
     quiet = {"DOVECOTE_LOG_LEVEL": "warning", **(env or {})}
     with fresh_home() as home:
         progress = Progress(Console(quiet=True))
-        with System(CHECKOUT, home, apps=apps, env=quiet, with_model=with_model, progress=progress) as system:
+        chosen = profiled(load_run_file(CHECKOUT / "dapr.yaml").select(apps))
+        with System(CHECKOUT, home, apps=chosen, env=quiet, with_model=with_model, progress=progress) as system:
             try:
+                begin(system)
                 yield system
             except BaseException as error:
                 for name in [*system.apps, *map(sidecar, system.apps)]:

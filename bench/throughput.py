@@ -9,8 +9,8 @@ from bench.rows import Goal, Row
 from deploy.local.system import System
 
 _ROUNDS: Final = 3
-_OURS, _THEIRS = 10_000, 4_000  # messages of a backlog: about the same time to take
-_STEADY, _PER_SECOND, _BATCH = 6_000, 2_000, 20
+_OURS, _THEIRS = 9_000, 3_000  # messages of a backlog: about the same time to take
+_STEADY, _PER_SECOND, _BATCH = 4_000, 2_000, 20
 
 
 async def measure(system: System, load: Load) -> list[Row]:

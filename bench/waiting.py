@@ -9,7 +9,7 @@ from bench.rows import Goal, Row
 from deploy.local.system import System
 
 _ROUNDS: Final = 2
-_COUNT: Final = 3_000
+_COUNT: Final = 2_000
 _FAST_ENOUGH: Final = Goal(of="ours", sense="at least", bound=1_000)
 
 

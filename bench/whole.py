@@ -10,7 +10,7 @@ from bench.processes import use_by_kind
 from bench.rows import Row
 from bench.systems import fresh_home, running
 
-_STARTS: Final = 3
+_STARTS: Final = 2
 
 
 def measure() -> list[Row]:
