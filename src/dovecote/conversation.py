@@ -13,6 +13,8 @@ OMITTED: Final = "[left out to fit the model's context]"
 
 def prompt(content: JsonValue) -> str:
     """A request's content as text for a model: an object becomes a titled paragraph per field."""
+    if content is None:
+        return ""
     if isinstance(content, str):
         return content
     if isinstance(content, dict):

@@ -8,6 +8,7 @@ import logging
 import sys
 
 import uvicorn
+from fastapi import FastAPI
 
 from dovecote.errors import ConfigurationError
 from dovecote.settings import get_settings
@@ -24,7 +25,7 @@ def main(arguments: list[str]) -> int:
             level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
         )
         logging.getLogger("WorkflowRuntime").setLevel(logging.WARNING)
-        app = importlib.import_module(arguments[0]).app
+        app = _load(arguments[0])
     except ConfigurationError as error:
         mend = f" ({error.mend})" if error.mend else ""
         sys.stderr.write(f"{arguments[0]}: {error}{mend}\n")
@@ -38,6 +39,21 @@ def main(arguments: list[str]) -> int:
         timeout_graceful_shutdown=settings.stop_timeout,
     )
     return 0
+
+
+def _load(name: str) -> FastAPI:
+    try:
+        module = importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+            raise  # the module is there, and what it imports is not
+        raise ConfigurationError(
+            f"there is no module {error.name!r}", mend="start where it lies, such as in the checkout"
+        ) from error
+    app = getattr(module, "app", None)
+    if not isinstance(app, FastAPI):
+        raise ConfigurationError("the module has no `app`", mend="end it with `app = agent.app`, or the like")
+    return app
 
 
 if __name__ == "__main__":

@@ -1,0 +1,92 @@
+"""Serving one module."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvicorn
+
+from dovecote import serve
+from dovecote.settings import get_settings
+
+
+@pytest.fixture(autouse=True)
+def _modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    get_settings.cache_clear()
+    before = set(sys.modules)
+    yield
+    get_settings.cache_clear()
+    for name in set(sys.modules) - before:
+        del sys.modules[name]
+
+
+def _module(folder: Path, name: str, text: str) -> str:
+    (folder / f"{name}.py").write_text(text)
+    return name
+
+
+def test_a_modules_app_is_served_where_the_sidecar_looks_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served: list[tuple[Any, dict[str, Any]]] = []
+    monkeypatch.setattr(uvicorn, "run", lambda app, **options: served.append((app, options)))
+    monkeypatch.setenv("APP_PORT", "21999")
+    name = _module(tmp_path, "good_service", "from dovecote import App\napp = App('good').asgi\n")
+    assert serve.main([name]) == 0
+    ((app, options),) = served
+    assert app.title == "good"
+    assert (options["host"], options["port"]) == ("127.0.0.1", 21999)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "the module has no `app`"),
+        ("app = 17", "the module has no `app`"),
+        (
+            "import dovecote\ntools = dovecote.Tools('t')\n@tools.tool\ndef silent(): ...\napp = tools.app",
+            "tool function 'silent' has no docstring",
+        ),
+        ("from dovecote import App\napp = App('Not Good').asgi", "app name 'Not Good' is not an app-id"),
+        ("from dovecote import Orchestrator\napp = Orchestrator('o').app", "orchestrator 'o' has no plan"),
+    ],
+)
+def test_a_module_that_is_wrong_is_refused_with_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, said: str
+) -> None:
+    name = _module(tmp_path, "bad_service", text)
+    assert serve.main([name]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"bad_service: {said}")
+    assert line.endswith(")")
+
+
+@pytest.mark.parametrize("name", ["no_such_module", "no_such_package.main", "services.no_such_service.main"])
+def test_a_module_that_is_not_there_is_refused_with_one_line(capsys: pytest.CaptureFixture[str], name: str) -> None:
+    assert serve.main([name]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "there is no module" in line
+
+
+def test_what_a_module_imports_and_is_not_there_is_not_taken_for_the_module(tmp_path: Path) -> None:
+    name = _module(tmp_path, "importing_service", "import no_such_library\n")
+    with pytest.raises(ModuleNotFoundError, match="no_such_library"):
+        serve.main([name])
+
+
+@pytest.mark.parametrize("arguments", [[], ["a", "b"]])
+def test_wrong_usage_says_how(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
+    assert serve.main(arguments) == 2
+    assert "usage: python -m dovecote.serve MODULE" in capsys.readouterr().err
+
+
+def test_a_wrong_setting_is_refused_by_its_variable(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOVECOTE_CONCURRENCY", "many")
+    assert serve.main(["services.gateway.main"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "DOVECOTE_CONCURRENCY: Input should be a valid integer" in line
+    assert ".env.example" in line

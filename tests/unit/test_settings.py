@@ -1,0 +1,59 @@
+"""Settings from the environment."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from dovecote.errors import ConfigurationError
+from dovecote.settings import Settings, get_settings
+
+
+@pytest.fixture(autouse=True)
+def _uncached() -> Iterator[None]:
+    get_settings.cache_clear()
+    yield
+    get_settings.cache_clear()
+
+
+def test_a_variable_of_ours_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOVECOTE_MAX_QUESTION", "12")
+    assert get_settings().max_question == 12
+
+
+def test_ports_are_read_from_the_names_that_dapr_sets(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, port in (("APP_PORT", "21001"), ("DAPR_HTTP_PORT", "21002"), ("DAPR_GRPC_PORT", "21003")):
+        monkeypatch.setenv(name, port)
+    settings = get_settings()
+    assert (settings.app_port, settings.dapr_http_port, settings.dapr_grpc_port) == (21001, 21002, 21003)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("DOVECOTE_CONCURRENCY", "0"),
+        ("DOVECOTE_HEARTBEAT", "often"),
+        ("DOVECOTE_LOG_LEVEL", "loud"),
+        ("DOVECOTE_AGENT_WAIT", "-1"),
+        ("APP_PORT", "http"),
+        ("DAPR_GRPC_PORT", ""),
+    ],
+)
+def test_a_wrong_variable_is_named(monkeypatch: pytest.MonkeyPatch, variable: str, value: str) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(ConfigurationError, match=f"environment: {variable}: ") as caught:
+        get_settings()
+    assert caught.value.mend == "see .env.example"
+
+
+def test_all_wrong_variables_are_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOVECOTE_CONCURRENCY", "0")
+    monkeypatch.setenv("DOVECOTE_STOP_TIMEOUT", "0")
+    with pytest.raises(ConfigurationError, match=r"DOVECOTE_CONCURRENCY.*; DOVECOTE_STOP_TIMEOUT"):
+        get_settings()
+
+
+def test_settings_do_not_change() -> None:
+    settings = Settings()
+    for field in Settings.model_fields:
+        with pytest.raises(ValueError, match="frozen"):
+            setattr(settings, field, None)
