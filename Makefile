@@ -70,7 +70,7 @@ bench: runtime ## measure against bare Dapr
 	@$(BIN)/python -m bench
 
 lock: $(STAMP) ## pin every dependency again, with hashes
-	@$(if $(UV),$(UV),$(BIN)/uv) pip compile --quiet --upgrade --extra dev --generate-hashes --no-annotate --no-header \
+	@"$(or $(UV),$(BIN)/uv)" pip compile --quiet --upgrade --extra dev --generate-hashes --no-annotate --no-header \
 	  --python-version 3.11 --universal pyproject.toml -o requirements.lock
 
 pages: $(STAMP) ## write .env.example and the table in components/README.md again
@@ -82,24 +82,33 @@ clean: ## remove what was made here: .venv, caches, and the data of the local sy
 
 # --- installing ------------------------------------------------------------------------------------------------
 # What was cut off half-way leaves .incomplete, and is started over. uv is fast and is tried first; pip does the same.
+# The environment gets a pip of its own only where Python comes without one: that takes five seconds.
 $(STAMP): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
-	  echo "Python 3.11 or later is needed, and $(PYTHON) is `$(PYTHON) --version 2>&1`." >&2; \
+	  echo "Python 3.11 or later is needed, and $(PYTHON) is: `$(PYTHON) --version 2>&1`" >&2; \
 	  echo "Name another one: make PYTHON=python3.12" >&2; exit 1; }
-	@if [ -e $(VENV)/.incomplete ] || ! [ -x $(BIN)/python ]; then \
+	@if [ -e $(VENV)/.incomplete ] || ! $(BIN)/python -c '' 2>/dev/null; then \
 	  echo "Making $(VENV)"; \
-	  rm -rf $(VENV) && mkdir -p $(VENV) && touch $(VENV)/.incomplete; \
-	  $(PYTHON) -m venv $(if $(UV),--without-pip) $(VENV) || { \
-	    echo "$(PYTHON) cannot make a virtual environment; on Debian: apt install python3-venv" >&2; exit 1; }; fi
+	  rm -rf $(VENV) && mkdir -p $(VENV) && touch $(VENV)/.incomplete && \
+	  $(PYTHON) -m venv --without-pip $(VENV); fi
 	@touch $(VENV)/.incomplete
-	@[ -n "$(UV)" ] || [ -x $(BIN)/uv ] || { echo "Getting uv, the fast installer"; \
-	  $(BIN)/python -m pip install --quiet uv || echo "uv cannot be had; pip installs instead, which takes longer"; }
-	@echo "Installing the locked dependencies into $(VENV) (the first time they are downloaded)"
-	@if [ -n "$(UV)" ] || [ -x $(BIN)/uv ]; then \
-	  uv="$(if $(UV),$(UV),$(BIN)/uv)"; \
-	  "$$uv" pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock && \
+	@set -e; \
+	uv="$(UV)"; \
+	if [ -z "$$uv" ] && [ -x $(BIN)/uv ]; then uv=$(BIN)/uv; fi; \
+	if [ -z "$$uv" ]; then \
+	  pip="$(PYTHON) -m pip --python $(BIN)/python"; \
+	  $$pip --version >/dev/null 2>&1 || { $(BIN)/python -m ensurepip >/dev/null || { \
+	    echo "$(PYTHON) has neither pip nor ensurepip; on Debian: apt install python3-venv" >&2; exit 1; }; \
+	    pip="$(BIN)/python -m pip"; }; \
+	  echo "Getting uv, the fast installer"; \
+	  if $$pip install --quiet uv; then uv=$(BIN)/uv; else echo "uv cannot be had; pip takes longer"; fi; \
+	fi; \
+	echo "Installing the locked dependencies into $(VENV) (the first time they are downloaded)"; \
+	if [ -n "$$uv" ]; then \
+	  "$$uv" pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock; \
 	  "$$uv" pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .; \
 	else \
-	  $(BIN)/python -m pip install --quiet --require-hashes --requirement requirements.lock && \
-	  $(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .; fi
+	  $$pip install --quiet --require-hashes --requirement requirements.lock; \
+	  $$pip install --quiet --no-deps --no-build-isolation --editable .; \
+	fi
 	@rm -f $(VENV)/.incomplete && touch $(STAMP)
