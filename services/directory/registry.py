@@ -14,16 +14,14 @@ class Registry:
 
     def __init__(self, app: App) -> None:
         self._app = app
-        self._known: set[str] = set()
 
     async def register(self, registration: Registration) -> None:
         """Write or renew a lease."""
         key = _key(registration.app_id, registration.replica)
         ttl = math.ceil(registration.lease)
         await self._app.running.ports.state.write(Write(key, registration.model_dump(mode="json"), ttl=ttl))
-        if key not in self._known:
-            await self._change({key}, set())
-            self._known.add(key)
+        # Looked at each time: another replica of the directory may have seen the lease lapsed.
+        await self._change({key}, set())
 
     async def leave(self, app_id: str, replica: str) -> None:
         """End a lease."""
@@ -43,7 +41,6 @@ class Registry:
         return sorted(rows, key=lambda row: (row.app_id, row.replica))
 
     async def _change(self, add: set[str], remove: set[str]) -> None:
-        self._known -= remove
         while True:
             item = await self._app.running.ports.state.get(_MEMBERS)
             before = set(item.value) if item else set()

@@ -5,16 +5,18 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from functools import cached_property
+from http import HTTPStatus
 from typing import Literal, TypeVar
 
 from fastapi import APIRouter, FastAPI
 from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from dovecote.dapr import connect
 from dovecote.directory import MISSED_HEARTBEATS, Directory, Registration, keep_lease
-from dovecote.errors import ConfigurationError, DovecoteError, InvalidInputError
+from dovecote.errors import ConfigurationError, DovecoteError, InvalidInputError, NotFoundError
 from dovecote.feed import Feed
 from dovecote.messages import MessageType, new_id
 from dovecote.ports import Activity, Handler, Ports, Subscription, ToolSpec, WorkflowFunction
@@ -102,6 +104,7 @@ class App:
         api.include_router(self.router)
         api.add_exception_handler(DovecoteError, _problem)
         api.add_exception_handler(RequestValidationError, _problem)
+        api.add_exception_handler(HTTPException, _problem)
         api.add_exception_handler(Exception, _problem)
         return api
 
@@ -175,10 +178,16 @@ def _health(app: App) -> APIRouter:
     return router
 
 
-async def _problem(_: Request, error: Exception) -> JSONResponse:
+async def _problem(request: Request, error: Exception) -> JSONResponse:
     """An error as application/problem+json (RFC 9457); never a stack trace."""
     if isinstance(error, RequestValidationError):
         text = "; ".join(f"{'.'.join(map(str, row['loc']))}: {row['msg']}" for row in error.errors())
         error = InvalidInputError(text)
+    if isinstance(error, HTTPException):
+        text = f"{request.method} {request.url.path}: {error.detail}"
+        missing = error.status_code == HTTPStatus.NOT_FOUND
+        _, body = to_problem(NotFoundError(text) if missing else InvalidInputError(text))
+        body["status"] = error.status_code
+        return JSONResponse(body, error.status_code, headers=error.headers, media_type=MEDIA_TYPE)
     status, body = to_problem(error)
     return JSONResponse(body, status, media_type=MEDIA_TYPE)

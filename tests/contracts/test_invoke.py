@@ -74,7 +74,7 @@ async def test_input_that_does_not_fit_says_which_field(kit: Kit) -> None:
 
 
 async def test_a_method_that_does_not_exist_is_not_found(kit: Kit) -> None:
-    with pytest.raises(NotFoundError, match="beta/no-such-method answered 404"):
+    with pytest.raises(NotFoundError, match="POST /no-such-method: Not Found"):
         await kit.alpha.ports.invoke("beta", "no-such-method")
 
 
