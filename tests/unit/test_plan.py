@@ -1,83 +1,23 @@
-"""Plans of an orchestrator, in memory."""
+"""What a plan may wish for, in memory."""
 
 import asyncio
-from collections.abc import AsyncIterator, Generator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from pydantic import BaseModel
 
-from dovecote import (
-    Agent,
-    AgentResult,
-    App,
-    Message,
-    MessageType,
-    Orchestrator,
-    PlanContext,
-    ToolError,
-    Tools,
-    topics,
-)
-from dovecote.errors import ConfigurationError, DovecoteError, InvalidInputError, ModelError, NotFoundError
-from dovecote.messages import new_id
+from dovecote import AgentResult, PlanContext, topics
+from dovecote.errors import DovecoteError, NotFoundError
 from dovecote.results import TaskResult
-from dovecote.settings import Settings
-from dovecote.testing import Network, ScriptedModel
-from services.directory.main import app as directory
+from dovecote.testing import Network
 from tests.support.eventually import eventually
-
-Steps = Generator[Any, Any, Any]
-bench = Tools("bench", capabilities=["saw"])
-CALLS: list[str] = []
-
-
-@bench.tool
-async def saw(wood: str) -> str:
-    """Saw wood."""
-    CALLS.append(wood)
-    if wood == "stone":
-        raise ToolError("that is no wood", mend="bring wood")
-    return f"sawn {wood}"
-
-
-class Job(BaseModel):
-    """What the plans of these tests work on."""
-
-    what: str = "oak"
-
-
-def _agent(name: str) -> Agent:
-    return Agent(name, instructions=f"You are {name}.", capabilities=[f"be-{name}"])
-
-
-def _obey(messages: Any, _: Any) -> str | Exception:
-    """Fails where it is told to, else says who it is and what it was told."""
-    name, told = messages[0].content.removeprefix("You are ").rstrip("."), messages[1].content
-    return ModelError(f"{name} cannot") if "stumble" in told else f"{name}: {told}"
-
-
-@asynccontextmanager
-async def _running(plan: Any, model: Any = _obey, **settings: Any) -> AsyncIterator[Network]:
-    CALLS.clear()
-    lead = Orchestrator("lead")
-    lead.plan(Job)(plan)
-    apps: list[Any] = [directory, lead, bench, _agent("ann"), _agent("bob")]
-    async with Network(apps, model=ScriptedModel(model), settings=Settings(**settings)) as net:
-        yield net
-
-
-async def _run(plan: Any, content: Any = None, **settings: Any) -> TaskResult:
-    async with _running(plan, **settings) as net:
-        return await net.ask(content or {})
+from tests.support.plans import Job, Steps, asking, run, running
 
 
 async def test_a_plan_finds_agents_by_what_they_can_do() -> None:
     def plan(ctx: PlanContext, job: Job) -> Steps:
         return (yield ctx.find("be-ann", "bob"))
 
-    assert (await _run(plan)).answer == ["ann", "bob"]
+    assert (await run(plan)).answer == ["ann", "bob"]
 
 
 async def test_a_plan_asks_an_agent_and_gets_its_answer() -> None:
@@ -87,7 +27,7 @@ async def test_a_plan_asks_an_agent_and_gets_its_answer() -> None:
         third = yield ctx.ask("ann", job)
         return [first.text, second.text, third.text]
 
-    result = await _run(plan)
+    result = await run(plan)
     assert result.answer == ["ann: one", "bob: Told:\nann: one", "ann: What:\noak"]
     assert [(step.agent, step.kind) for step in result.steps] == [
         ("ann", "model"),
@@ -102,7 +42,7 @@ async def test_a_plan_calls_a_tool_by_name_or_capability() -> None:
     def plan(ctx: PlanContext, job: Job) -> Steps:
         return [(yield ctx.call("bench", "saw", wood=job.what)), (yield ctx.call("saw", "saw", wood="elm"))]
 
-    result = await _run(plan)
+    result = await run(plan)
     assert result.answer == ["sawn oak", "sawn elm"]
     assert [(step.name, step.arguments) for step in result.steps] == [
         ("bench_saw", {"wood": "oak"}),
@@ -114,7 +54,7 @@ async def test_a_tools_error_fails_the_task_with_its_reason_and_step() -> None:
     def plan(ctx: PlanContext, job: Job) -> Steps:
         return (yield ctx.call("bench", "saw", wood="stone"))
 
-    result = await _run(plan)
+    result = await run(plan)
     assert (result.status, result.answer) == ("failed", None)
     assert result.error is not None
     assert (result.error.type, result.error.message) == ("TaskFailedError", "tool 'bench' failed: that is no wood")
@@ -126,7 +66,7 @@ async def test_an_agents_error_fails_the_task_with_its_reason() -> None:
         yield ctx.ask("ann", "go")
         yield ctx.ask("bob", "stumble")
 
-    result = await _run(plan)
+    result = await run(plan)
     assert result.error is not None
     assert result.error.message == "agent 'bob' failed: ModelError: bob cannot"
     assert [(step.agent, step.error) for step in result.steps] == [("ann", ""), ("bob", "bob cannot")]
@@ -140,7 +80,7 @@ async def test_a_plan_may_catch_an_error_and_go_on() -> None:
             other: AgentResult = yield ctx.ask("bob", str(error))
         return other.text
 
-    result = await _run(plan)
+    result = await run(plan)
     assert result.status == "completed"
     assert result.answer == "bob: agent 'ann' failed: ModelError: ann cannot"
 
@@ -162,7 +102,7 @@ async def test_gathered_wishes_are_done_at_the_same_time_and_keep_their_order() 
         )
         return [one.text, wood, two.text]
 
-    async with _running(plan, meet) as net:
+    async with running(plan, meet) as net:
         assert (await net.ask({})).answer == ["a", "sawn oak", "b"]
 
 
@@ -171,7 +111,7 @@ async def test_gathers_may_lie_in_one_another() -> None:
         inner = ctx.gather(ctx.call("bench", "saw", wood="a"), ctx.call("bench", "saw", wood="b"))
         return (yield ctx.gather(inner, ctx.call("bench", "saw", wood="c"), ctx.gather()))
 
-    assert (await _run(plan)).answer == [["sawn a", "sawn b"], "sawn c", []]
+    assert (await run(plan)).answer == [["sawn a", "sawn b"], "sawn c", []]
 
 
 async def test_one_failure_fails_what_was_gathered() -> None:
@@ -181,7 +121,7 @@ async def test_one_failure_fails_what_was_gathered() -> None:
         except DovecoteError as error:
             return str(error)
 
-    assert (await _run(plan)).answer == "agent 'ann' failed: ModelError: ann cannot"
+    assert (await run(plan)).answer == "agent 'ann' failed: ModelError: ann cannot"
 
 
 async def test_a_plan_waits_for_somebodys_word() -> None:
@@ -190,7 +130,7 @@ async def test_a_plan_waits_for_somebodys_word() -> None:
         empty = yield ctx.approve("budget", timeout=3600)
         return [word, empty]
 
-    async with _running(plan) as net:
+    async with running(plan) as net:
         task = TaskResult.model_validate(await net.invoke("lead", "tasks", {"content": {}}))
         await net.advance(3000)
         await net.invoke("lead", f"tasks/{task.task_id}/approvals/budget", {"yes": True, "limit": 7})
@@ -202,7 +142,7 @@ async def test_a_word_that_does_not_come_is_a_deadline() -> None:
     def plan(ctx: PlanContext, job: Job) -> Steps:
         return (yield ctx.approve("budget", timeout=3600))
 
-    async with _running(plan) as net:
+    async with running(plan) as net:
         task = TaskResult.model_validate(await net.invoke("lead", "tasks", {"content": {}}))
         await _waiting(net, task.task_id, "approval.budget")
         await net.advance(3601)
@@ -227,29 +167,21 @@ async def test_a_word_for_an_unknown_task_is_not_found() -> None:
     def plan(ctx: PlanContext, job: Job) -> Steps:
         yield ctx.approve("budget", timeout=1)
 
-    async with _running(plan) as net:
+    async with running(plan) as net:
         with pytest.raises(NotFoundError, match="there is no task 'nobody'"):
             await net.invoke("lead", "tasks/nobody/approvals/budget", {})
 
 
-def _asking(timeout: float | None = None) -> Any:
-    def plan(ctx: PlanContext, job: Job) -> Steps:
-        answer: AgentResult = yield ctx.ask("ann", "go", timeout=timeout)
-        return answer.text
-
-    return plan
-
-
 async def test_an_unanswered_task_is_sent_again_with_the_same_id_until_it_is_answered() -> None:
-    async with _running(_asking(), resend_after=30) as net:
+    async with running(asking(), resend_after=30) as net:
         inbox = net.bus._groups[topics.inbox("ann")]["ann"]
         consumer = inbox.members.pop()
-        asking = asyncio.create_task(net.ask({}))
+        pending = asyncio.create_task(net.ask({}))
         sent = await _sent(net, 1)
         inbox.waiting.clear()  # lost, as a broker that keeps nothing loses it
         inbox.members.append(consumer)
         await net.advance(31)
-        assert (await asking).answer == "ann: go"
+        assert (await pending).answer == "ann: go"
         assert [event["id"] for event in net.bus.events(topics.inbox("ann"))] == [sent[0]["id"]] * 2
 
 
@@ -271,13 +203,13 @@ async def test_an_agent_that_does_not_answer_in_time_is_a_deadline() -> None:
         await asyncio.Event().wait()
         return "never"
 
-    async with _running(_asking(timeout=45), hang, resend_after=30) as net:
-        asking = asyncio.create_task(net.ask({}))
+    async with running(asking(timeout=45), hang, resend_after=30) as net:
+        pending = asyncio.create_task(net.ask({}))
         await _sent(net, 1)
         await net.advance(31)
         await _sent(net, 2)
         await net.advance(16)
-        result = await asking
+        result = await pending
     assert result.error is not None
     assert (result.error.type, result.error.message) == ("DeadlineError", "agent 'ann' did not answer in time")
 
@@ -286,131 +218,8 @@ async def test_an_agent_that_does_not_run_is_named_with_those_that_do() -> None:
     def plan(ctx: PlanContext, job: Job) -> Steps:
         yield ctx.ask("zoe", "go")
 
-    result = await _run(plan, agent_wait=1)
+    result = await run(plan, agent_wait=1)
     assert result.error is not None
     assert result.error.type == "AgentUnavailableError"
     assert result.error.message == "no running agent is called 'zoe' or has that capability"
     assert "ann (ann, be-ann), bob (bob, be-bob)" in result.error.mend
-
-
-async def test_a_reply_that_comes_again_changes_nothing() -> None:
-    async with _running(_asking()) as net:
-        result = await net.ask({})
-        again = net.bus.events(topics.inbox("lead"))
-        for event in again:
-            await net.bus.publish_event(topics.inbox("lead"), event)
-        await net.bus.settled()
-        assert await net.result(result.task_id) == result
-
-
-async def test_a_task_that_comes_twice_runs_once() -> None:
-    def plan(ctx: PlanContext, job: Job) -> Steps:
-        return (yield ctx.call("bench", "saw", wood=job.what))
-
-    async with _running(plan) as net:
-        for _ in range(3):
-            await net.invoke("lead", "tasks", {"id": "t1", "content": {}})
-            await net.result("t1")
-        assert CALLS == ["oak"]
-
-
-async def test_a_restart_in_the_middle_of_a_plan_goes_on_from_there() -> None:
-    going, go = asyncio.Event(), asyncio.Event()
-
-    async def slow(messages: Any, _: Any) -> str:
-        going.set()
-        await go.wait()
-        return "done"
-
-    def plan(ctx: PlanContext, job: Job) -> Steps:
-        wood = yield ctx.call("bench", "saw", wood=job.what)
-        answer = yield ctx.ask("ann", "go")
-        return [wood, answer.text]
-
-    async with _running(plan, slow) as net:
-        asking = asyncio.create_task(net.ask({}))
-        await asyncio.wait_for(going.wait(), 10)
-        await net.workflows("lead").restart()
-        go.set()
-        assert (await asking).answer == ["sawn oak", "done"]
-        assert CALLS == ["oak"]
-
-
-@pytest.mark.parametrize("content", [{"what": 17}, {"what": None}])
-async def test_a_task_whose_content_does_not_fit_is_refused(content: dict[str, Any]) -> None:
-    def plan(ctx: PlanContext, job: Job) -> Steps:
-        yield from ()
-
-    async with _running(plan) as net:
-        with pytest.raises(InvalidInputError, match="does not fit: what: Input should be a valid string"):
-            await net.ask(content)
-
-
-async def test_an_unknown_task_is_not_found() -> None:
-    async with _running(_asking()) as net:
-        with pytest.raises(NotFoundError, match="there is no task 'nobody'") as caught:
-            await net.invoke("lead", "tasks/nobody", verb="GET")
-        assert "POST /tasks" in caught.value.mend
-
-
-@pytest.mark.parametrize("content", [{"what": "elm"}, {}])
-async def test_a_stock_clients_question_is_answered_on_the_response_topic(content: dict[str, Any]) -> None:
-    def plan(ctx: PlanContext, job: Job) -> Steps:
-        return (yield ctx.call("bench", "saw", wood=job.what))
-
-    async with _running(plan) as net:
-        event = {"id": "q1", "source": "shop", "type": "com.example.asked", "data": content}
-        await net.bus.publish_event(topics.QUERY_ASK, event)
-        await net.bus.settled()
-        result = await net.result("q1")
-        (reply,) = map(Message.from_cloudevent, net.bus.events(topics.QUERY_RESPONSE))
-    assert (reply.type, reply.correlation_id) == (MessageType.RESPONSE, "q1")
-    assert TaskResult.model_validate(reply.content) == result
-    assert result.answer == f"sawn {content.get('what', 'oak')}"
-
-
-async def test_the_end_of_a_task_is_told_with_its_result() -> None:
-    async with _running(_asking()) as net:
-        result = await net.ask({})
-        last = net.bus.events(topics.TASK_EVENTS)[-1]["data"]
-    assert (last["kind"], last["task_id"]) == ("completed", result.task_id)
-    assert TaskResult.model_validate(last["data"]["result"]) == result
-
-
-async def test_a_bug_in_a_plan_fails_the_task_by_name() -> None:
-    def plan(ctx: PlanContext, job: Job) -> Steps:
-        yield ctx.call("bench", "saw", wood="oak")
-        raise ZeroDivisionError("by zero")
-
-    result = await _run(plan)
-    assert result.status == "failed"
-    assert result.error is not None
-    assert "ZeroDivisionError: by zero" in result.error.message
-
-
-async def test_a_plan_that_is_not_deterministic_is_found_out() -> None:
-    def plan(ctx: PlanContext, job: Job) -> Steps:
-        yield ctx.call("bench", "saw", wood=new_id())
-        yield ctx.call("bench", "saw", wood="oak")
-
-    result = await _run(plan)
-    assert result.error is not None
-    assert "action 0 was activity 'call'" in result.error.message
-
-
-def test_an_orchestrator_without_a_plan_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match="orchestrator 'lead' has no plan"):
-        _ = Orchestrator("lead").app
-
-
-def test_a_plans_decorator_returns_the_plan() -> None:
-    def plan(ctx: PlanContext, job: Job) -> Steps:
-        yield ctx.find("ann")
-
-    assert Orchestrator("lead").plan(Job)(plan) is plan
-
-
-@pytest.mark.parametrize("name", ["", "Lead", "lead one", "lead_one", "läd!"])
-def test_a_name_that_is_no_app_id_is_refused(name: str) -> None:
-    with pytest.raises(ConfigurationError, match="is not an app-id"):
-        App(name)
