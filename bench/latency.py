@@ -9,31 +9,37 @@ from bench.rows import Goal, Row, percentile
 from deploy.local.system import System
 
 _PER_SECOND: Final = 50
-_WARM_UP, _COUNT = 50, 600
+_ROUNDS, _WARM_UP, _COUNT = 3, 50, 300
 _NO_SLOWER: Final = Goal(of="ratio", sense="at most", bound=1.0)
 
 
 async def measure(system: System, load: Load) -> list[Row]:
-    """Rows on single and bulk subscriptions; the topics take turns, so that all meet the same machine."""
-    consumers = {
-        topic: Consumer(system, load, app, topic)
-        for topic, app in ((SINGLE, "inbox"), (PLAIN, "reference"), (BULK, "inbox"))
-    }
-    delays: dict[str, list[float]] = {}
-    for count in (_WARM_UP, _COUNT):
-        for consumer in consumers.values():
-            await consumer.start()
-        await load.pace(list(consumers), count, _PER_SECOND)
-        for topic, consumer in consumers.items():
-            await consumer.reach(count)
-            delays[topic] = await consumer.delays()
-    return [
-        _row(f"a lone message at {_PER_SECOND}/s, p{percent}{what}", percent, delays[topic], delays[PLAIN], goal)
-        for topic, what, goal in ((SINGLE, "", _NO_SLOWER), (BULK, ", bulk subscription", None))
-        for percent in (50, 99)
-    ]
+    """Rows on single and bulk subscriptions, each taking turns with the reference."""
+    theirs = Consumer(system, load, "reference", PLAIN)
+    rows = []
+    for topic, how, goal in ((SINGLE, "", _NO_SLOWER), (BULK, ", bulk subscription", None)):
+        pair = [Consumer(system, load, "inbox", topic), theirs]
+        await _delays(load, pair, _WARM_UP)
+        rounds = [await _delays(load, pair, _COUNT) for _ in range(_ROUNDS)]
+        rows += [
+            Row.of_rounds(
+                f"a lone message at {_PER_SECOND}/s, p{percent}{how}",
+                "ms",
+                [percentile(mine, percent) for mine, _ in rounds],
+                [percentile(other, percent) for _, other in rounds],
+                goal=goal,
+                note=f"{_COUNT} messages each a round, taking turns",
+            )
+            for percent in (50, 99)
+        ]
+    return rows
 
 
-def _row(work: str, percent: int, ours: list[float], theirs: list[float], goal: Goal | None) -> Row:
-    mine, other = percentile(ours, percent), percentile(theirs, percent)
-    return Row.of(work, "ms", mine, other, goal=goal, note=f"{len(ours):,} messages each, taking turns")
+async def _delays(load: Load, consumers: list[Consumer], count: int) -> list[list[float]]:
+    """Delays in ms of `count` messages to each of the consumers, so that all meet the same machine."""
+    for consumer in consumers:
+        await consumer.start()
+    await load.pace([consumer.topic for consumer in consumers], count, _PER_SECOND)
+    for consumer in consumers:
+        await consumer.reach(count)
+    return [await consumer.delays() for consumer in consumers]
