@@ -1,5 +1,6 @@
 """The workflows of the probe: each uses one thing that a workflow may do."""
 
+from collections.abc import Generator
 from datetime import timedelta
 from typing import Any
 
@@ -9,7 +10,7 @@ from dovecote.ports import Retry, Steps, WorkflowContext, WorkflowFunction
 QUICK = Retry(attempts=3, first=0.05, factor=1.0)
 
 
-def activity(context: WorkflowContext, data: Any) -> Steps:
+def activity(context: WorkflowContext, data: Any) -> Generator[Any, Any, Any]:
     """The result of one activity; an error is told by class and text."""
     try:
         return (yield context.call_activity("do", data, QUICK))
@@ -45,7 +46,7 @@ def events(context: WorkflowContext, data: Any) -> Steps:
     ]
 
 
-def together(context: WorkflowContext, data: Any) -> Steps:
+def together(context: WorkflowContext, data: Any) -> Generator[Any, Any, Any]:
     """The results of several activities at once."""
     try:
         return (yield context.when_all([context.call_activity("do", each, QUICK) for each in data]))
