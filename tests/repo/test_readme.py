@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import yaml
 from fastapi import FastAPI
@@ -130,13 +131,20 @@ class Shell:
                 assert process.poll() is None, path.read_text()
                 yield path
             finally:
-                if process.poll() is None:
-                    os.killpg(process.pid, signal.SIGINT)
-                try:
-                    process.wait(60)
-                except subprocess.TimeoutExpired:
-                    os.killpg(process.pid, signal.SIGKILL)
-                    raise
+                interrupt(process)
+
+
+def interrupt(process: subprocess.Popen[bytes]) -> None:
+    """What Ctrl-C in a terminal does, and the wait for the end of the command and its children."""
+    if process.poll() is not None:
+        return
+    family = [psutil.Process(process.pid), *psutil.Process(process.pid).children()]
+    # `dapr run` makes a group of its own, which an interactive shell had done before it.
+    for group in {os.getpgid(member.pid) for member in family}:
+        os.killpg(group, signal.SIGINT)
+    process.wait(60)
+    _, alive = psutil.wait_procs(family, 60)
+    assert alive == []
 
 
 @pytest.fixture
@@ -184,7 +192,7 @@ def test_the_system_runs_by_hand(shell: Shell) -> None:
     runtime = get_runtime(Progress())
     shell.env["PATH"] = f"{runtime.dapr.parent}{os.pathsep}{shell.env['PATH']}"
     shell.env["DAPR_RUNTIME_PATH"] = str(runtime.home)
-    with shell.serving(SERVERS, "Servers are up"), shell.serving(BY_HAND, "You're up and running") as output:
+    with shell.serving(SERVERS, "Servers are up"), shell.serving(BY_HAND, 'app id "recorder"') as output:
         last: list[subprocess.CompletedProcess[str]] = []
 
         def answered() -> bool:
