@@ -6,14 +6,16 @@ from pathlib import Path
 import pytest
 import yaml
 
-from dovecote.cli.pages import BEGIN, ELSEWHERE, capability_table, env_example, with_table
+from dovecote.cli.pages import BEGIN, ELSEWHERE, capability_table, env_example, secrets, with_table
 from dovecote.settings import Settings
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
 
 def test_the_example_of_the_environment_is_what_the_settings_say() -> None:
-    assert (CHECKOUT / ".env.example").read_text() == env_example(), "write it again: make pages"
+    assert (CHECKOUT / ".env.example").read_text() == env_example(CHECKOUT / "components"), (
+        "write it again: make pages"
+    )
 
 
 def test_the_table_of_brokers_is_what_the_capabilities_say() -> None:
@@ -23,7 +25,7 @@ def test_the_table_of_brokers_is_what_the_capabilities_say() -> None:
 
 
 def test_every_setting_is_in_the_example_with_its_default() -> None:
-    text = env_example()
+    text = env_example(CHECKOUT / "components")
     assert "# seconds until an unanswered task is sent again\n# DOVECOTE_RESEND_AFTER=30.0\n" in text
     for name in Settings.model_fields.keys() - {"app_port", "dapr_http_port", "dapr_grpc_port"}:
         assert f"# DOVECOTE_{name.upper()}=" in text
@@ -31,9 +33,19 @@ def test_every_setting_is_in_the_example_with_its_default() -> None:
 
 @pytest.mark.parametrize("variable", ELSEWHERE)
 def test_every_other_variable_of_the_example_is_read_somewhere(variable: str) -> None:
-    where = ["src/dovecote/cli/commands.py", "deploy/local", "components"]
+    where = ["src/dovecote/cli/commands.py", "deploy/local"]
     found = subprocess.run(["grep", "-rlF", variable, *where], cwd=CHECKOUT, check=False, capture_output=True)
     assert found.stdout, f"nobody reads {variable}"
+
+
+def test_what_components_refer_to_is_in_the_example(tmp_path: Path) -> None:
+    folder = tmp_path / "components"
+    (folder / "llm" / "parrot").mkdir(parents=True)
+    item = {"name": "key", "secretKeyRef": {"name": "PARROT_KEY", "key": "PARROT_KEY"}}
+    file = folder / "llm" / "parrot" / "llm.yaml"
+    file.write_text(yaml.safe_dump({"spec": {"metadata": [item, {"name": "model", "value": "grey"}]}}))
+    assert secrets(folder) == {"PARROT_KEY": ["key of components/llm/parrot/llm.yaml"]}
+    assert "# key of components/llm/parrot/llm.yaml\n# PARROT_KEY=\n" in env_example(folder)
 
 
 def test_a_capability_that_only_one_broker_has_is_a_column_for_all() -> None:

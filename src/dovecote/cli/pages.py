@@ -14,33 +14,43 @@ from dovecote.settings import Settings
 
 BEGIN, END = "<!-- table: written by `make pages` -->", "<!-- end of table -->"
 
-# What is read by others than the apps' settings: the launcher, the command, the components.
+# What is read by others than the apps' settings: by the launcher and by the command.
 ELSEWHERE = {
     "DOVECOTE_GATEWAY": "address of the gateway that `dovecote ask` asks (default: the one of this checkout)",
     "DOVECOTE_PORT": "port of the gateway (default: one of a free block)",
     "DOVECOTE_DAPR_HOME": "folder with a Dapr runtime to use (default: found, downloaded or built)",
     "DOVECOTE_DAPR_MIRROR": "mirror of Dapr's release archives",
-    "REDIS_HOST": "host:port of a Redis to use (default: an embedded one)",
-    "REDIS_PASSWORD": "its password",
-    "OPENAI_API_KEY": "for LLM=openai",
-    "ANTHROPIC_API_KEY": "for LLM=anthropic",
 }
 # Set for each app by whoever starts it, so of no use in a file for all.
 _PER_APP = frozenset({"app_port", "dapr_http_port", "dapr_grpc_port"})
 
 
-def env_example() -> str:
-    """The text of .env.example: every setting with its meaning and its default."""
+def env_example(components: Path) -> str:
+    """The text of .env.example: every setting with its meaning and its default, and what components refer to."""
     lines = [
         "# Settings of the apps, each with its default; `make run` reads them from a file .env beside this one."
     ]
     for name, field in Settings.model_fields.items():
         if name not in _PER_APP:
             lines += ["", f"# {_meaning(field)}", f"# {_variable(name, field)}={field.get_default()}"]
-    lines += ["", "# Read by the launcher, the command and the components."]
+    lines += ["", "# Read by the launcher and the command."]
     for variable, meaning in ELSEWHERE.items():
         lines += ["", f"# {meaning}", f"# {variable}="]
+    lines += ["", "# Referred to by components; the launcher sets those of what it starts itself."]
+    for variable, users in sorted(secrets(components).items()):
+        lines += ["", f"# {', '.join(users)}", f"# {variable}="]
     return "\n".join(lines) + "\n"
+
+
+def secrets(components: Path) -> dict[str, list[str]]:
+    """The variables that component files refer to, each with `<key> of <file>` for every reference."""
+    found: dict[str, list[str]] = {}
+    for path in sorted(components.glob("*/**/*.yaml")):
+        for item in yaml.safe_load(path.read_text())["spec"].get("metadata") or ():
+            if "secretKeyRef" in item:
+                user = f"{item['name']} of {path.relative_to(components.parent)}"
+                found.setdefault(item["secretKeyRef"]["name"], []).append(user)
+    return found
 
 
 def capability_table(capabilities: dict[str, dict[str, Any]]) -> str:
@@ -61,8 +71,8 @@ def with_table(page: str, table: str) -> str:
 
 def write_all(checkout: Path) -> None:
     """Write both pages."""
-    (checkout / ".env.example").write_text(env_example())
     components = checkout / "components"
+    (checkout / ".env.example").write_text(env_example(components))
     table = capability_table(yaml.safe_load((components / "capabilities.yaml").read_text()))
     page = components / "README.md"
     page.write_text(with_table(page.read_text(), table))
