@@ -1,5 +1,6 @@
 """The live stream of a task: its events as the recorder gets them, then the answer."""
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator
 from typing import Final
@@ -13,6 +14,7 @@ from dovecote.errors import UnavailableError
 log = logging.getLogger(__name__)
 
 _PATIENCE: Final = 5
+_BREATH: Final = 0.05  # what happens within so many seconds is told together
 _EVENTS: Final = TypeAdapter(list[TaskEvent])
 
 
@@ -36,7 +38,9 @@ async def follow(gateway: App, task_id: str, seen: int) -> AsyncIterator[ServerS
             if result is not None:
                 yield ServerSentEvent(data=result, event="result")
                 return
-        if not rows:
+        if rows:
+            await asyncio.sleep(_BREATH)
+        else:
             known = TaskResult.model_validate(await invoke("orchestrator", f"tasks/{task_id}", verb="GET"))
             if known.status != "running":
                 yield ServerSentEvent(data=known, event="result")

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections import defaultdict
 from typing import Final
+from weakref import WeakValueDictionary
 
 from dovecote import App, TaskEvent, Write
 from dovecote.errors import ConflictError
@@ -19,7 +20,7 @@ class Journal:
         self._app = app
         self._waiting: defaultdict[str, list[TaskEvent]] = defaultdict(list)
         self._writing: dict[str, asyncio.Lock] = {}
-        self._grown = asyncio.Condition()
+        self._grown: WeakValueDictionary[str, asyncio.Event] = WeakValueDictionary()  # kept by who waits
 
     async def append(self, event: TaskEvent) -> None:
         """Return when the event is kept; one that is there already (same id) is not kept twice.
@@ -37,8 +38,8 @@ class Journal:
                     raise
             if event.task_id not in self._waiting:
                 self._writing.pop(event.task_id, None)
-        async with self._grown:
-            self._grown.notify_all()
+        if grown := self._grown.pop(event.task_id, None):
+            grown.set()
 
     async def _write(self, task_id: str, events: list[TaskEvent]) -> None:
         state = self._app.running.ports.state
@@ -63,12 +64,12 @@ class Journal:
         clock = asyncio.get_running_loop().time
         until = clock() + patience
         while True:
+            grown = self._grown.setdefault(task_id, asyncio.Event())
             item = await self._app.running.ports.state.get(f"events:{task_id}")
             rows = item.value[number:] if item else []
             left = until - clock()
             if rows or left <= 0:
                 return [TaskEvent.model_validate(row) for row in rows]
-            async with self._grown:
-                with contextlib.suppress(TimeoutError):
-                    # Another replica may have written it, so look again soon in any case.
-                    await asyncio.wait_for(self._grown.wait(), min(left, _LOOK))
+            with contextlib.suppress(TimeoutError):
+                # Another replica may have written it, so look again soon in any case.
+                await asyncio.wait_for(grown.wait(), min(left, _LOOK))

@@ -6,6 +6,8 @@ heartbeats. The service behind it is the app `directory`.
 
 import asyncio
 import logging
+import time
+from collections.abc import Sequence
 from typing import Final, Literal
 
 from pydantic import BaseModel
@@ -39,6 +41,8 @@ class Directory:
 
     def __init__(self, invoke: Invoke) -> None:
         self._invoke = invoke
+        self._rows: list[Registration] = []
+        self._heard = float("-inf")
 
     async def register(self, registration: Registration) -> None:
         """Announce a replica, or renew its lease."""
@@ -49,25 +53,33 @@ class Directory:
         path = f"registrations/{registration.app_id}/{registration.replica}"
         await self._invoke(DIRECTORY, path, verb="DELETE", timeout=2)
 
-    async def running(self) -> list[Registration]:
-        """All that run now, one registration per replica."""
-        rows = await self._invoke(DIRECTORY, "registrations", verb="GET", timeout=10)
-        return [Registration.model_validate(row) for row in rows] if isinstance(rows, list) else []
+    async def running(self, *, age: float = 0.0) -> list[Registration]:
+        """All that run now, one registration per replica; what was heard up to `age` seconds ago counts as now."""
+        clock = time.monotonic()
+        if clock - self._heard > age:
+            rows = await self._invoke(DIRECTORY, "registrations", verb="GET", timeout=10)
+            self._rows = [Registration.model_validate(row) for row in rows] if isinstance(rows, list) else []
+            self._heard = clock
+        return self._rows
 
-    async def find(self, wanted: str, kind: Literal["agent", "tool"]) -> Registration:
-        """One that has the name or the capability; AgentUnavailableError names those that run."""
-        running = [row for row in await self.running() if row.kind == kind]
-        for row in running:
-            if row.app_id == wanted:
-                return row
-        for row in running:
-            if wanted in row.capabilities:
-                return row
-        names = ", ".join(sorted({f"{row.app_id} ({', '.join(row.capabilities)})" for row in running}))
-        raise AgentUnavailableError(
-            f"no running {kind} is called {wanted!r} or has that capability",
-            mend=f"start it; running now: {names or 'none'}",
-        )
+    async def find(
+        self, wanted: Sequence[str], kind: Literal["agent", "tool"], *, age: float = 0.0
+    ) -> list[Registration]:
+        """One for each name or capability; AgentUnavailableError says which is missing, and names who runs."""
+        running = [row for row in await self.running(age=age) if row.kind == kind]
+        found = []
+        for name in wanted:
+            fitting = [row for row in running if row.app_id == name] or [
+                row for row in running if name in row.capabilities
+            ]
+            if not fitting:
+                names = ", ".join(sorted({f"{row.app_id} ({', '.join(row.capabilities)})" for row in running}))
+                raise AgentUnavailableError(
+                    f"no running {kind} is called {name!r} or has that capability",
+                    mend=f"start it; running now: {names or 'none'}",
+                )
+            found.append(fitting[0])
+        return found
 
 
 async def keep_lease(

@@ -41,8 +41,7 @@ class Orchestrator:
         self._plan: Plan | None = None
         self._content: type[BaseModel] | None = None
         self._app.workflows[PLAN] = self._follow
-        for activity in (self.find, self.send, self.call, self.finish):
-            self._app.activities[activity.__name__] = activity
+        self._app.activities |= {"find": self.find, "send": self.send, "call": self.call, "finish": self.finish}
         self._app.subscribe(topics.inbox(name))(self.take_reply)
         self._app.subscribe(topics.QUERY_ASK, default_type=MessageType.QUERY)(self.take_query)
         route = self._app.router.add_api_route
@@ -145,14 +144,16 @@ class Orchestrator:
 
     async def find(self, capabilities: list[str]) -> JsonValue:
         """Activity: the app-id of a running agent for each capability."""
-        directory = self._app.running.directory
-        return [(await directory.find(wanted, "agent")).app_id for wanted in capabilities]
+        return [row.app_id for row in await self._app.running.directory.find(capabilities, "agent")]
 
     async def send(self, data: dict[str, Any]) -> JsonValue:
         """Activity: publish a task to an agent, which must run the first time, and may be away later."""
         message = Message.model_validate(data["message"])
         running = self._app.running
-        agent: str = data["agent"] or (await running.directory.find(message.recipient or "", "agent")).app_id
+        agent: str | None = data["agent"]
+        if agent is None:
+            [row] = await running.directory.find([message.recipient or ""], "agent")
+            agent = row.app_id
         self._tell(str(message.conversation_id), "started", f"{self.name} asks {agent}", message.id)
         await running.ports.bus.publish(topics.inbox(agent), message)
         return agent
@@ -161,7 +162,7 @@ class Orchestrator:
         """Activity: call a tool's function."""
         request = ToolRequest.model_validate(data["request"])
         running = self._app.running
-        tool = await running.directory.find(data["tool"], "tool")
+        [tool] = await running.directory.find([data["tool"]], "tool", age=running.settings.heartbeat)
         self._tell(request.task_id, "started", f"{self.name} calls {tool.app_id}", request.id)
         body = request.model_dump(mode="json")
         return await running.ports.invoke(tool.app_id, f"tools/{data['function']}", body, timeout=_TOOL_LIMIT)

@@ -102,6 +102,7 @@ class Execution:
         self._name = name
         self._settings = settings
         self._asked = 0
+        self._found: set[str] = set()
         self._patience = Retry.lasting(settings.agent_wait, longest=5)
         self.steps: list[Step] = []
 
@@ -123,7 +124,9 @@ class Execution:
     def _do(self, wish: Wish) -> _Run:
         match wish:
             case Find():
-                return (yield self._context.call_activity("find", list(wish.capabilities), self._patience))
+                found = yield self._context.call_activity("find", list(wish.capabilities), self._patience)
+                self._found.update(found)
+                return found
             case Ask():
                 return (yield from self._ask(wish, self._next_id()))
             case CallTool():
@@ -155,7 +158,8 @@ class Execution:
         began = self._context.current_utc_datetime
         left = wish.timeout or self._settings.ask_timeout
         pause = self._settings.resend_after
-        agent: str | None = None
+        # One that was found in this plan runs; of another the first try makes sure.
+        agent = wish.agent if wish.agent in self._found else None
         while True:
             data: dict[str, JsonValue] = {"message": message.model_dump(mode="json"), "agent": agent}
             agent = yield self._context.call_activity("send", data, self._patience)

@@ -24,7 +24,8 @@ def main(arguments: list[str]) -> int:
         logging.basicConfig(
             level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
         )
-        logging.getLogger("WorkflowRuntime").setLevel(logging.WARNING)
+        for chatty in ("WorkflowRuntime", "durabletask-worker", "durabletask-client"):
+            logging.getLogger(chatty).setLevel(logging.WARNING)
         app = _load(arguments[0])
     except ConfigurationError as error:
         mend = f" ({error.mend})" if error.mend else ""
@@ -36,6 +37,7 @@ def main(arguments: list[str]) -> int:
         port=settings.app_port,
         log_config=None,
         access_log=False,
+        ws="none",
         timeout_graceful_shutdown=settings.stop_timeout,
     )
     return 0

@@ -56,8 +56,7 @@ class Toolbox:
     async def _refresh(self) -> None:
         directory = self._app.running.directory
         offers: dict[str, _Offer] = {}
-        for wanted in self._uses:
-            found = await directory.find(wanted, "tool")
+        for found in await directory.find(self._uses, "tool"):
             for tool in found.tools:
                 name = f"{found.app_id}_{tool.name}"
                 spec = tool.model_copy(update={"name": name})

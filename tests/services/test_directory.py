@@ -81,18 +81,18 @@ async def test_an_app_is_found_by_its_name_before_its_capabilities(net: Network)
     client = Directory(net.invoke)
     await client.register(_lease("a", capabilities=["a", "write"]))
     await client.register(_lease("write"))
-    assert (await client.find("write", "agent")).app_id == "write"
-    assert (await client.find("a", "agent")).app_id == "a"
+    assert (await client.find(["write"], "agent"))[0].app_id == "write"
+    assert (await client.find(["a"], "agent"))[0].app_id == "a"
 
 
 async def test_who_is_not_found_is_named_with_those_that_run(net: Network) -> None:
     client = Directory(net.invoke)
     with pytest.raises(AgentUnavailableError, match="no running tool is called 'shelf'") as caught:
-        await client.find("shelf", "tool")
+        await client.find(["shelf"], "tool")
     assert caught.value.mend == "start it; running now: none"
     await client.register(_lease("shelf"))
     with pytest.raises(AgentUnavailableError):
-        await client.find("shelf", "tool")
+        await client.find(["shelf"], "tool")
 
 
 async def test_a_registration_that_does_not_fit_is_refused(net: Network) -> None:
