@@ -44,11 +44,16 @@ class Binaries(Protocol):
     """Where the programs of the Dapr runtime lie."""
 
     @property
-    def daprd(self) -> Path: ...
+    def daprd(self) -> Path:
+        """The sidecar."""
+
     @property
-    def placement(self) -> Path: ...
+    def placement(self) -> Path:
+        """The placement service, which says on which host an actor lives."""
+
     @property
-    def scheduler(self) -> Path: ...
+    def scheduler(self) -> Path:
+        """The scheduler, which keeps reminders and jobs."""
 
 
 def redis(folder: Path, port: int, password: str, env: Mapping[str, str]) -> Program:
