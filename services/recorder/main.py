@@ -10,7 +10,7 @@ journal = Journal(recorder)
 letters = DeadLetters(recorder)
 
 
-@recorder.subscribe(topics.TASK_EVENTS, bulk=True, dead_letter=False)
+@recorder.subscribe(topics.TASK_EVENTS, dead_letter=False)
 async def keep_event(message: Message) -> None:
     """An event of a task."""
     await journal.append(TaskEvent.model_validate(message.content))

@@ -1,8 +1,9 @@
 """Dovecote: multi-agent services on Dapr."""
 
 from dovecote import topics
-from dovecote.agent import Agent, Budget
+from dovecote.agent import Agent
 from dovecote.app import App
+from dovecote.budget import Budget
 from dovecote.errors import DovecoteError, Reject, ToolError
 from dovecote.messages import Message, MessageType, Priority
 from dovecote.orchestrator import Orchestrator

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+from typing import Final
 
 from dovecote import topics
 from dovecote.errors import UnavailableError
@@ -11,6 +12,8 @@ from dovecote.results import TaskEvent
 
 log = logging.getLogger(__name__)
 
+_LINGER: Final = 0.03  # seconds that an event waits for others to go with it
+
 
 class Feed:
     """Publishes task events in the order they were told; `close` waits for the last one."""
@@ -18,6 +21,7 @@ class Feed:
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
         self._queue: asyncio.Queue[TaskEvent] = asyncio.Queue()
+        self._hurry = asyncio.Event()
         self._worker = asyncio.create_task(self._run())
 
     def tell(self, event: TaskEvent) -> None:
@@ -25,7 +29,8 @@ class Feed:
         self._queue.put_nowait(event)
 
     async def flush(self, limit: float = 5.0) -> None:
-        """Wait until what is queued is published, for `limit` seconds at most."""
+        """Publish what is queued at once, and wait for it, for `limit` seconds at most."""
+        self._hurry.set()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._queue.join(), limit)
 
@@ -39,6 +44,9 @@ class Feed:
     async def _run(self) -> None:
         while True:
             batch = [await self._queue.get()]
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._hurry.wait(), _LINGER)
+            self._hurry.clear()
             while not self._queue.empty():
                 batch.append(self._queue.get_nowait())
             try:

@@ -2,12 +2,14 @@
 
 import re
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from dovecote.messages import Message, MessageType, now
 from dovecote.ports import Usage
+
+_SHOWN: Final = 500  # characters of a passage that travel with a citation
 
 
 class Source(BaseModel):
@@ -94,7 +96,8 @@ def sources_in(value: object) -> list[Source]:
     found: list[Source] = []
     if isinstance(value, dict):
         if isinstance(value.get("source"), str):
-            found.append(Source.model_validate(value))
+            source = Source.model_validate(value)
+            found.append(source.model_copy(update={"text": source.text[:_SHOWN]}))
         else:
             for child in value.values():
                 found += sources_in(child)

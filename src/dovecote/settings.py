@@ -26,7 +26,7 @@ class Settings(BaseSettings):
     concurrency: int = Field(100, gt=0, description="message handlers at once, per app")
     heartbeat: float = Field(5.0, gt=0, description="seconds between an app's signs of life to the directory")
     agent_wait: float = Field(20.0, ge=0, description="seconds to wait for an agent that is not running")
-    model_wait: float = Field(60.0, ge=0, description="seconds to go on trying a model that does not answer")
+    model_wait: float = Field(60.0, ge=0, description="seconds to go on trying a model or a tool that is away")
     ask_timeout: float = Field(600.0, gt=0, description="seconds until an agent that was asked is given up")
     resend_after: float = Field(30.0, gt=0, description="seconds until an unanswered task is sent again")
     stop_timeout: int = Field(10, gt=0, description="seconds for what was accepted to finish at a stop")

@@ -296,7 +296,7 @@ async def test_a_model_that_never_answers_ends_at_the_limit_of_steps(desks: Desk
     desk = await desks(ScriptedModel(search))
     failure = _failure(await desk.ask("Why?", agent="miser"))
     assert failure.type == "BudgetError"
-    assert failure.message == "agent 'miser' took 3 steps without an answer"
+    assert failure.message == "agent 'miser' used 3 of 3 steps without an answer"
     assert failure.mend == "raise its budget.steps"
 
 
