@@ -33,7 +33,6 @@ SHARED_MODULES = (
     "uvicorn.lifespan.on",
     "uvicorn.loops.auto",
     "uvicorn.protocols.http.auto",
-    "uvicorn.protocols.websockets.auto",
 )
 GATEWAY = "gateway"
 _LAST_PORT = 65535
