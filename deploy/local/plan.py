@@ -15,6 +15,7 @@ from deploy.local.spawning import Program
 
 # A handler that was started may finish: longer than any of them, shorter than a user's patience.
 _DRAIN_SECONDS = 8
+_FINISH_SECONDS = 15  # of an app: twice its DOVECOTE_STOP_TIMEOUT, for requests and for activities
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,8 @@ def services(
             "DAPR_HTTP_PORT": str(app.http_port),
             "DAPR_GRPC_PORT": str(app.grpc_port),
         }
-        program = Program(name, app.command, folders.checkout / app.directory, {**env, **app.env, **ports})
+        folder = folders.checkout / app.directory
+        program = Program(name, app.command, folder, {**env, **app.env, **ports}, stop_seconds=_FINISH_SECONDS)
         flags = [*sidecar_flags(app), *_sidecar_paths(app, folders), *_sidecar_local(app, offset)]
         sidecar = Program(f"{name}-daprd", (str(daprd), *flags), folders.home, env, stop_seconds=_DRAIN_SECONDS + 4)
         planned.append(Service(name, app, program, sidecar))

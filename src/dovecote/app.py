@@ -157,6 +157,7 @@ async def _run(app: App, ports: Ports, settings: Settings) -> AsyncIterator[None
                 await lease
             with contextlib.suppress(DovecoteError):
                 await running.directory.leave(running.registration)
+        await ports.drain(settings.stop_timeout)
         await running.feed.close()
         app._running = None  # noqa: SLF001
 

@@ -274,3 +274,5 @@ class Ports:
     workflows: Workflows
     # What is not there yet, by name; empty when the app may take work.
     missing: Callable[[], Awaitable[list[str]]]
+    # Finishes the activities that were begun, for so many seconds at most, and begins no more.
+    drain: Callable[[float], Awaitable[None]]

@@ -29,7 +29,9 @@ class Settings(BaseSettings):
     model_wait: float = Field(60.0, ge=0, description="seconds to go on trying a model or a tool that is away")
     ask_timeout: float = Field(600.0, gt=0, description="seconds until an agent that was asked is given up")
     resend_after: float = Field(30.0, gt=0, description="seconds until an unanswered task is sent again")
-    stop_timeout: int = Field(10, gt=0, description="seconds for what was accepted to finish at a stop")
+    stop_timeout: int = Field(
+        7, gt=0, description="seconds for requests, and then for activities, to finish at a stop"
+    )
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
 

@@ -97,3 +97,13 @@ def test_an_effect_under_way_takes_place_once(system: Whole, victim: str, accoun
 @pytest.mark.parametrize("server", ["placement", "scheduler", "redis"])
 def test_a_killed_server_loses_nothing(system: Whole, server: str, account: str, tmp_path: Path) -> None:
     _kill_when(system, server, "call tools", account, tmp_path)
+
+
+def test_a_stopped_agent_finishes_the_model_call_that_it_began(system: Whole, account: str, tmp_path: Path) -> None:
+    task = system.start(f"What does {account} hold?", tmp_path)
+    wait_until(lambda: "write" in system.model.totals()["rules"], "the writer's model call", 20)
+    system.system.halt("writer")
+    system.system.resume("writer")
+    result = system.result(task, 120)
+    assert result["status"] == "completed", result["error"]
+    assert system.model.totals()["rules"]["write"] == 1

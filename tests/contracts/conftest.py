@@ -63,7 +63,7 @@ async def memory_kit() -> AsyncIterator[Kit]:
         for name, activity in app.activities.items():
             workflows.register_activity(name, activity)
         membership = bus.join(app.name, app.subscriptions, Deliveries(app.name, bus, settings.concurrency))
-        yield Ports(bus, MemoryInvoke(apis), states[app.name], ScriptedModel(), workflows, _nothing)
+        yield Ports(bus, MemoryInvoke(apis), states[app.name], ScriptedModel(), workflows, _nothing, _at_once)
         await membership.leave()
         await workflows.close()
 
@@ -82,6 +82,10 @@ async def memory_kit() -> AsyncIterator[Kit]:
 
 async def _nothing() -> list[str]:
     return []
+
+
+async def _at_once(_: float) -> None:
+    pass
 
 
 def _wrapped(data: Any) -> dict[str, Any]:

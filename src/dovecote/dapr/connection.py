@@ -51,6 +51,7 @@ class Connection:
             model=self._model,
             workflows=self._workflows,
             missing=self.missing,
+            drain=self._workflows.drain,
         )
 
     async def capabilities(self) -> Capabilities:

@@ -110,6 +110,8 @@ class DaprWorkflows:
         self._client = DaprWorkflowClient(host="127.0.0.1", port=self._port)
         self._loop = asyncio.get_running_loop()
         self._registered = False
+        self._stopping = False
+        self._begun: set[asyncio.Task[JsonValue]] = set()
         # What the client logs, it raises as well.
         logging.getLogger("DaprWorkflowClient").setLevel(logging.CRITICAL)
 
@@ -126,7 +128,7 @@ class DaprWorkflows:
         """Make an activity known, before the start."""
 
         async def run(_: WorkflowActivityContext, data: Any) -> JsonValue:
-            done = asyncio.run_coroutine_threadsafe(_marked(activity, data), self._loop)
+            done = asyncio.run_coroutine_threadsafe(self._work(activity, data), self._loop)
             return await asyncio.wrap_future(done)
 
         self._runtime.register_activity(run, name=name)
@@ -136,10 +138,27 @@ class DaprWorkflows:
         if self._registered:
             await asyncio.to_thread(self._runtime.start)
 
+    async def drain(self, limit: float) -> None:
+        """Finish the activities that were begun, for `limit` seconds at most, and begin no more.
+
+        What is cut off or was not begun is handed out again, here after the next start or to another replica.
+        """
+        self._stopping = True
+        if self._begun:
+            await asyncio.wait(self._begun, timeout=limit)
+
     async def stop(self) -> None:
-        """Disconnect; what is unfinished goes on after the next start."""
+        """Disconnect."""
         if self._registered:
             await asyncio.to_thread(self._runtime.shutdown)
+
+    async def _work(self, activity: Activity, data: Any) -> JsonValue:
+        if self._stopping:
+            await asyncio.Event().wait()  # until the worker is gone, which cancels this
+        task = asyncio.create_task(_marked(activity, data))
+        self._begun.add(task)
+        task.add_done_callback(self._begun.discard)
+        return await task
 
     async def schedule(self, name: str, data: JsonValue, *, instance_id: str) -> bool:
         """Start a run; False if there is one of that id already."""

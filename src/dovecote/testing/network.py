@@ -186,6 +186,7 @@ class Network:
                 model=self._models.get(app.name, self._model),
                 workflows=host.workflows,
                 missing=_nothing,
+                drain=_at_once,
             )
         finally:
             await resuming
@@ -214,6 +215,10 @@ class Network:
 
 async def _nothing() -> list[str]:
     return []
+
+
+async def _at_once(_: float) -> None:
+    """Activities go on over a stop: the network keeps the workflows."""
 
 
 def _app_of(served: Served) -> App:
