@@ -81,8 +81,8 @@ def get_runtime(progress: Progress) -> Runtime:
     """Return the Dapr runtime of this machine, fetching or building it the first time.
 
     In this order: `DOVECOTE_DAPR_HOME` if set, what is installed, what an earlier run stored, the release archives
-    (from `DOVECOTE_DAPR_MIRROR` if set), a build from source, which takes about ten minutes. One line says which
-    way it was. Raises `RuntimeUnavailableError` if there is none.
+    (from `DOVECOTE_DAPR_MIRROR` if set), a build from source, which takes about a quarter of an hour. One line says
+    which way it was. Raises `RuntimeUnavailableError` if there is none.
     """
     folder = cache.cache_folder()
     named = os.environ.get(HOME_VARIABLE)
@@ -147,7 +147,7 @@ def _downloaded(folder: Path, lock: cache.Lock, progress: Progress) -> Runtime:
 def _built(folder: Path, lock: cache.Lock, progress: Progress) -> Runtime:
     lock.say(f"building Dapr {SOURCE_VERSION} from source")
     progress.note(
-        f"Building Dapr {SOURCE_VERSION} from source: once, about 10 minutes on two cores, "
+        f"Building Dapr {SOURCE_VERSION} from source: once, about 15 minutes on two cores, "
         f"with up to {NEEDED_BYTES / 1e9:.0f} GB in {folder} while it lasts"
     )
     staged = _staging(folder) / f"source-{SOURCE_VERSION}"
