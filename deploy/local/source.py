@@ -52,7 +52,7 @@ def build_from_source(into: Path, work: Path, progress: Progress, caches: GoCach
     """
     into.mkdir(parents=True, exist_ok=True)
     missing = [name for name in BINARIES if not _is_finished(into / name)]
-    with _termination_unwinds(), _removed_afterwards(work):
+    with _termination_unwinds(), _removed_afterwards(work, progress):
         _require_space(work)
         caches = caches or GoCaches(work / "modules", work / "builds")
         go = Go(find_go(work, progress), _environment(work, caches))
@@ -160,12 +160,13 @@ def _require_space(work: Path) -> None:
 
 
 @contextmanager
-def _removed_afterwards(work: Path) -> Iterator[None]:
+def _removed_afterwards(work: Path, progress: Progress) -> Iterator[None]:
     work.mkdir(parents=True, exist_ok=True)
     try:
         yield
     finally:
-        _remove(work)
+        with progress.step("Removing what only the build needed"):
+            _remove(work)
 
 
 def _remove(work: Path) -> None:

@@ -30,10 +30,12 @@ def build(tmp_path: Path, caches: GoCaches | None = None, output: WatchedOutput 
 
 
 def test_a_build_leaves_a_complete_set_and_nothing_else(go: FakeGo, tmp_path: Path) -> None:
-    into = build(tmp_path)
+    output = WatchedOutput()
+    into = build(tmp_path, output=output)
     assert examine({name: into / name for name in BINARIES}) == Versions("1.18.2", "1.16.5")
     assert sorted(file.name for file in into.iterdir()) == sorted(BINARIES)
     assert not (tmp_path / "work").exists()
+    assert output.lines[-1].startswith("Removing what only the build needed: done in ")
 
 
 def test_each_program_is_built_where_its_checksums_hold(go: FakeGo, tmp_path: Path) -> None:
