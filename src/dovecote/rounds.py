@@ -21,6 +21,7 @@ from dovecote.errors import ModelUnavailableError, UnavailableError
 from dovecote.messages import Message, MessageType, new_id, now
 from dovecote.ports import ChatMessage, Completion, Usage, Write
 from dovecote.results import AgentResult, Source, Step, TaskEvent, cited, sources_in
+from dovecote.singleflight import SingleFlight
 from dovecote.toolbox import Toolbox, Use
 from dovecote.tools import ToolOutcome
 
@@ -76,10 +77,17 @@ class Rounds:
         self._instructions = instructions
         self._budget = budget
         self._toolbox = toolbox
+        self._rounds: SingleFlight[JsonValue] = SingleFlight()
 
     async def round(self, data: Any) -> JsonValue:
-        """Activity: think, then act or answer. A Run in, the next Run out, both as JSON."""
+        """Activity: think, then act or answer. A Run in, the next Run out, both as JSON.
+
+        A new sidecar hands out again what the killed one had handed out, while the first try may still go on.
+        """
         run = Run.model_validate(data)
+        return await self._rounds.do(f"{run.instance}.{run.number}", lambda: self._do(run))
+
+    async def _do(self, run: Run) -> JsonValue:
         thought = await self._think(run)
         run.number += 1
         run.steps.append(thought.step)

@@ -21,6 +21,7 @@ from dovecote.errors import ConfigurationError, ConflictError, DovecoteError, No
 from dovecote.messages import new_id
 from dovecote.ports import ToolSpec, Write
 from dovecote.results import Failure, TaskEvent
+from dovecote.singleflight import SingleFlight
 
 log = logging.getLogger(__name__)
 
@@ -137,7 +138,7 @@ class Tools:
         description = (caller.get("__doc__") or "").strip()
         self._app = App(name, kind="tool", capabilities=capabilities, description=description)
         self._functions: dict[str, Function] = {}
-        self._under_way: dict[str, asyncio.Task[ToolOutcome]] = {}
+        self._calls: SingleFlight[ToolOutcome] = SingleFlight()
         self._app.router.add_api_route("/tools/{function}", self.call, methods=["POST"])
 
     @overload
@@ -176,12 +177,7 @@ class Tools:
         if found.read_only:
             return await found.run(Call(request, self._app), request.arguments)
         key = f"call:{request.id}"
-        running = self._under_way.get(key)
-        if running is None:
-            running = asyncio.create_task(self._once(found, request, key))
-            self._under_way[key] = running
-            running.add_done_callback(lambda _: self._under_way.pop(key, None))
-        return await asyncio.shield(running)
+        return await self._calls.do(key, lambda: self._once(found, request, key))
 
     async def _once(self, function: Function, request: ToolRequest, key: str) -> ToolOutcome:
         state = self._app.running.ports.state
