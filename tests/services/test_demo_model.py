@@ -174,7 +174,7 @@ def test_models_health_and_unknown_paths_answer_as_the_clients_expect() -> None:
 
 async def test_at_its_start_the_model_says_what_it_is(caplog: pytest.LogCaptureFixture) -> None:
     app = create_app()
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.INFO, logger="uvicorn.error"):
         async with app.router.lifespan_context(app):
             pass
     said = [record.message for record in caplog.records if "demonstration model" in record.message]
