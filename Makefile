@@ -60,8 +60,8 @@ lint: $(STAMP) ## lint, format and types, nothing changed
 format: $(STAMP) ## mend lint and format where that is safe
 	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .
 
-unit: $(STAMP) ## the tests that need no Dapr
-	@$(BIN)/pytest tests/unit tests/services
+unit: $(STAMP) ## the tests of single parts, which start nothing: half a minute
+	@$(BIN)/pytest tests/unit
 
 e2e: runtime ## the tests on a real system
 	@$(BIN)/pytest tests/e2e

@@ -175,7 +175,7 @@ def test_make_test_is_lint_format_types_and_all_tests_in_the_end(fake: list[str]
     ("target", "command"),
     [
         ("lint", "/ruff check --quiet ."),
-        ("unit", "/pytest tests/unit tests/services"),
+        ("unit", "/pytest tests/unit"),
         ("e2e", "/pytest tests/e2e"),
         ("bench", "/python -m bench"),
     ],

@@ -30,7 +30,9 @@ class ModelServer:
         self._socket = _bound()
         self.port: int = self._socket.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}/v1"
-        config = uvicorn.Config(create_app(self._script), log_config=None, log_level="error", ws="none", lifespan="on")
+        config = uvicorn.Config(
+            create_app(self._script), log_config=None, log_level="error", ws="none", lifespan="on"
+        )
         self._server = _Announcing(config)
         self._thread = threading.Thread(target=self._server.run, args=([self._socket],), daemon=True)
         self._client = httpx.Client(
