@@ -169,7 +169,7 @@ def test_no_test_is_skipped_or_expected_to_fail() -> None:
 def test_imports_go_one_way() -> None:
     # In a process of its own, since it silences every logger that there is.
     command = [
-        Path(sys.executable).with_name("lint-imports"),
+        str(Path(sys.executable).with_name("lint-imports")),
         "--no-cache",
         "--config",
         "tests/repo/importlinter.toml",
