@@ -48,7 +48,7 @@ class Journal:
             item = await state.get(key)
             rows = list(item.value) if item else []
             known = {row["id"] for row in rows}
-            for event in events:
+            for event in sorted(events, key=lambda event: event.timestamp):  # as they happened, not as they came
                 if event.id not in known:
                     known.add(event.id)
                     rows.append(event.model_dump(mode="json"))
