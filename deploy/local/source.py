@@ -16,7 +16,7 @@ from deploy.local.go_toolchain import DOWNLOADING, Go, find_go
 from deploy.local.progress import Progress
 from deploy.local.versions import BINARIES, CLI, SOURCE_VERSION, NotAvailableError, verify
 
-NEEDED_BYTES = 11_000_000_000
+NEEDED_BYTES = 10_000_000_000
 _DAPR_MODULE = "github.com/dapr/dapr"
 _CLI_MODULE = Path(__file__).with_name("dapr-cli")
 # The linker drops it anyway (-s -w); not making it first saves a fifth of the time and of the build cache.
@@ -45,7 +45,7 @@ class _Target:
 def build_from_source(into: Path, work: Path, progress: Progress, caches: GoCaches | None = None) -> None:
     """Build every binary that the folder `into` does not have yet.
 
-    All that is only needed meanwhile, about 10 GB, lies in `work`, which is removed however this ends, except by
+    All that is only needed meanwhile, about 9 GB, lies in `work`, which is removed however this ends, except by
     SIGKILL; the next call goes on with what is left then. Finished binaries stay in `into`. `caches` are existing
     Go caches, which are used and kept. Raises `NotAvailableError` if there is not enough space, no Go toolchain or
     no way to the module proxy, or if a build fails.

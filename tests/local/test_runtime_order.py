@@ -154,7 +154,7 @@ def test_where_no_archive_is_reached_it_is_built_from_source(programs: Path, out
     runtime = get(output)
     assert (runtime.version, runtime.origin) == ("1.18.2", "built from source")
     assert any("release archives: " in line and "Connection refused" in line for line in output.lines)
-    assert any("about 15 minutes" in line and "11 GB" in line for line in output.lines)
+    assert any("about 15 minutes" in line and "10 GB" in line for line in output.lines)
     assert not (cache_folder() / "staging").exists()
 
 

@@ -132,7 +132,7 @@ def test_too_little_space_is_said_before_anything_is_fetched(
     go: FakeGo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _path: shutil._ntuple_diskusage(10, 8, 2_500_000_000))
-    with pytest.raises(NotAvailableError, match=r"needs 11 GB in .*work.*, but only 2\.5 GB are free"):
+    with pytest.raises(NotAvailableError, match=r"needs 10 GB in .*work.*, but only 2\.5 GB are free"):
         build(tmp_path)
     assert not go.calls("mod")
 
