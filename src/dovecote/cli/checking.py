@@ -65,7 +65,7 @@ def check_runtime(checkout: Path) -> Check:
     try:
         stored, manifest = cache.find_stored(cache.cache_folder())
     except versions.NotAvailableError:
-        get = "not here yet; the first run downloads it, or builds it from source in about ten minutes"
+        get = "not here yet; the first run downloads it, or builds it from source in about fifteen minutes"
         return Check("dapr", True, get)
     return Check("dapr", True, f"{manifest.version}, {manifest.origin}, in {stored}")
 
