@@ -15,7 +15,7 @@ INTERVAL_SECONDS = 10.0
 
 def duration(seconds: float) -> str:
     """Seconds as a person reads them, for example `0.4 s`, `42 s` or `3 min 05 s`."""
-    if seconds < 10:  # noqa: PLR2004
+    if seconds < 10:  # noqa: PLR2004 - one digit before the point
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"

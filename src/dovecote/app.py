@@ -159,7 +159,7 @@ async def _run(app: App, ports: Ports, settings: Settings) -> AsyncIterator[None
                 await running.directory.leave(running.registration)
         await ports.drain(settings.stop_timeout)
         await running.feed.close()
-        app._running = None  # noqa: SLF001
+        app._running = None  # noqa: SLF001 - the app's own lifespan
 
 
 def _health(app: App) -> APIRouter:

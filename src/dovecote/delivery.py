@@ -42,7 +42,7 @@ class Deliveries:
             try:
                 message = Message.from_cloudevent(event, default_type=subscription.default_type)
                 if subscription.dead_letter and message.expired():
-                    raise InvalidInputError(f"message {message.id!r} expired before it was handled")  # noqa: TRY301
+                    raise InvalidInputError(f"message {message.id!r} expired before it was handled")  # noqa: TRY301 - one way out
                 await subscription.handler(message)
             except Exception as error:  # noqa: BLE001 - whatever a handler raises becomes a verdict
                 return await self._failed(subscription, event, message, error)

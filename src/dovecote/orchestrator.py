@@ -13,11 +13,10 @@ from dovecote.messages import Message, MessageType, new_id
 from dovecote.plan import Execution, Plan
 from dovecote.ports import Retry, Steps, Usage, WorkflowContext
 from dovecote.results import Failure, TaskEvent, TaskResult
-from dovecote.tools import ToolRequest
+from dovecote.tools import ToolRequest, call_tool
 
 PLAN: Final = "plan"
 _FINISH: Final = Retry.lasting(240)
-_TOOL_LIMIT: Final = 900.0
 
 
 class NewTask(BaseModel):
@@ -119,8 +118,8 @@ class Orchestrator:
             self._tell(message.id, "started", f"{self.name} takes the task")
 
     def _follow(self, context: WorkflowContext, data: Any) -> Steps:
-        assert self._plan is not None  # noqa: S101
-        assert self._content is not None  # noqa: S101
+        assert self._plan is not None  # noqa: S101 - see `app`
+        assert self._content is not None  # noqa: S101 - see `app`
         task = Message.model_validate(data)
         began = context.current_utc_datetime
         run = Execution(context, task, self.name, self._app.running.settings)
@@ -164,8 +163,8 @@ class Orchestrator:
         running = self._app.running
         [tool] = await running.directory.find([data["tool"]], "tool", age=running.settings.heartbeat)
         self._tell(request.task_id, "started", f"{self.name} calls {tool.app_id}", request.id)
-        body = request.model_dump(mode="json")
-        return await running.ports.invoke(tool.app_id, f"tools/{data['function']}", body, timeout=_TOOL_LIMIT)
+        outcome = await call_tool(running.ports.invoke, tool.app_id, data["function"], request)
+        return outcome.model_dump(mode="json")
 
     async def finish(self, data: dict[str, Any]) -> JsonValue:
         """Activity: tell that the task is over, and answer whoever asked over the bus."""

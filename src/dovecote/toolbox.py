@@ -11,10 +11,9 @@ from pydantic import BaseModel
 from dovecote.app import App
 from dovecote.messages import Message
 from dovecote.ports import ToolCall, ToolSpec
-from dovecote.tools import ToolOutcome, ToolRequest
+from dovecote.tools import ToolOutcome, ToolRequest, call_tool
 
 _FRESH: Final = 5.0  # seconds that what the directory said is believed
-_CALL_LIMIT: Final = 900.0
 
 
 class Use(BaseModel):
@@ -91,10 +90,7 @@ class Toolbox:
         request = ToolRequest(
             id=use.key, arguments=use.arguments, task_id=task.conversation_id or "", metadata=task.metadata
         )
-        answer = await self._app.running.ports.invoke(
-            use.app_id, f"tools/{use.function}", request.model_dump(mode="json"), timeout=_CALL_LIMIT
-        )
-        return ToolOutcome.model_validate(answer)
+        return await call_tool(self._app.running.ports.invoke, use.app_id, use.function, request)
 
 
 def _refused(use: Use, problem: str) -> Use:

@@ -19,7 +19,7 @@ from dovecote.app import App
 from dovecote.effects import Effects, RepeatedCallError
 from dovecote.errors import ConfigurationError, ConflictError, DovecoteError, NotFoundError, is_retryable
 from dovecote.messages import new_id
-from dovecote.ports import ToolSpec, Write
+from dovecote.ports import Invoke, ToolSpec, Write
 from dovecote.results import Failure, TaskEvent
 from dovecote.singleflight import SingleFlight
 
@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 
 F = TypeVar("F", bound=Callable[..., Any])
 _KEPT: Final = 24 * 3600
+_LONGEST: Final = 900.0  # seconds that a call may take
 
 
 class ToolRequest(BaseModel):
@@ -197,6 +198,12 @@ class Tools:
             except ConflictError:
                 continue  # another replica recorded this call: its outcome counts
             return done
+
+
+async def call_tool(invoke: Invoke, app_id: str, function: str, request: ToolRequest) -> ToolOutcome:
+    """Call a function of another app; only what is worth another try is raised."""
+    body = request.model_dump(mode="json")
+    return ToolOutcome.model_validate(await invoke(app_id, f"tools/{function}", body, timeout=_LONGEST))
 
 
 def _failed(kind: str, message: str) -> ToolOutcome:

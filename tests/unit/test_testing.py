@@ -201,7 +201,7 @@ async def test_a_run_survives_a_restart_at_every_step() -> None:
         await engine.restart()
         await engine.raise_event("i", "go", {"n": 10})
         steps = 2 * (number + 1)
-        await eventually(lambda: len(engine.history("i").history) >= steps, f"{steps} steps")  # noqa: B023
+        await eventually(lambda: len(engine.history("i").history) >= steps, f"{steps} steps")  # noqa: B023 - awaited at once
         await engine.restart()
     assert (await engine.finished("i")).output == 46
     assert sorted(set(ran)) == [0, 1, 2, 3]
