@@ -1,0 +1,45 @@
+"""ZeroMQ pub/sub: `component SOCKET [SIDECAR…]` serves one sidecar, `broker` carries the messages of all."""
+
+import argparse
+import asyncio
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from services.zeromq_pubsub.broker import serve_broker
+from services.zeromq_pubsub.errors import ZeroMqError
+from services.zeromq_pubsub.serving import serve, serve_beside
+from services.zeromq_pubsub.settings import read_settings
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run a command line; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m services.zeromq_pubsub.main", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    component = commands.add_parser("component", help="serve the component of one sidecar")
+    component.add_argument(
+        "socket", type=Path, help="such as FOLDER/zeromq.sock: the name gives the component's type"
+    )
+    component.add_argument("--directory", type=Path, default=Path(), help="the sidecar's working directory")
+    component.add_argument("sidecar", nargs=argparse.REMAINDER, help="the command that starts the sidecar")
+    broker = commands.add_parser("broker", help="carry messages until ended")
+    broker.add_argument(
+        "settings", nargs="*", metavar="NAME=VALUE", help="settings of the component, such as port=5555"
+    )
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    try:
+        if options.command == "broker":
+            given = dict(setting.partition("=")[::2] for setting in options.settings)
+            return asyncio.run(serve_broker(read_settings({"consumerID": "broker", **given})))
+        if options.sidecar:
+            return asyncio.run(serve_beside(options.socket, options.sidecar, options.directory))
+        return asyncio.run(serve(options.socket))
+    except ZeroMqError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
