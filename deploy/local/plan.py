@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.local import servers
+from deploy.local import pluggable, servers
 from deploy.local.errors import RunFileError
 from deploy.local.ports import FIRST, HOST, WIDTH
 from deploy.local.runfile import App, component_folders, sidecar_flags
@@ -61,14 +61,14 @@ class Folders:
 
 def checked_ports(apps: Iterable[App]) -> list[int]:
     """Return the ports of apps and servers; raises RunFileError for one out of range or used twice."""
-    ports = [port for app in apps for port in app.ports] + list(servers.SERVER_PORTS)
+    ports = [port for app in apps for port in app.ports] + [*servers.SERVER_PORTS, *pluggable.PORTS]
     for port, count in Counter(ports).items():
         if not FIRST < port < FIRST + WIDTH:
             raise RunFileError(f"dapr.yaml uses port {port}: choose one from {FIRST + 1} to {FIRST + WIDTH - 1}")
         if count > 1:
             raise RunFileError(
                 f"port {port} is used {count} times: give each app ports of its own in dapr.yaml, none from "
-                f"{servers.REDIS} to {servers.ETCD_PEER}, which the servers have"
+                f"{servers.REDIS} to {servers.ETCD_PEER} or from {pluggable.PORT} on, which the servers have"
             )
     return ports
 
@@ -92,6 +92,8 @@ def services(
         program = Program(name, app.command, folder, {**env, **app.env, **ports}, stop_seconds=_FINISH_SECONDS)
         flags = [*sidecar_flags(app), *_sidecar_paths(app, folders), *_sidecar_local(app, offset)]
         sidecar = Program(f"{name}-daprd", (str(daprd), *flags), folders.home, env, stop_seconds=_DRAIN_SECONDS + 4)
+        if pluggable.is_chosen(folders.components(app)):
+            sidecar = pluggable.with_component(sidecar, folders.data)
         planned.append(Service(name, app, program, sidecar))
     return planned
 

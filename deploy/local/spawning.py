@@ -46,7 +46,7 @@ async def execute(program: Program, log: Path) -> Running:
     """Start a program in a session of its own, its output appended to the log."""
     with log.open("ab") as output:
         return await asyncio.create_subprocess_exec(
-            *_die_with_parent(),
+            *die_with_parent(),
             *program.command,
             cwd=program.cwd,
             env=program.env,
@@ -57,7 +57,8 @@ async def execute(program: Program, log: Path) -> Running:
         )
 
 
-def _die_with_parent() -> tuple[str, ...]:
+def die_with_parent() -> tuple[str, ...]:
+    """Return what to put before a command so that its process ends with the one that starts it, if that can be."""
     # PR_SET_PDEATHSIG has to be set in the child. A preexec function is unsafe in a process with threads; a
     # tiny program that sets it and then becomes the real one is safe. Where it is missing (not Linux),
     # leftovers are still ended at the next start.
@@ -92,7 +93,7 @@ class ForkServerClient:
         """Start the fork server; it imports while this returns."""
         with self._log.open("wb") as log:
             self._process = await asyncio.create_subprocess_exec(
-                *_die_with_parent(),
+                *die_with_parent(),
                 sys.executable,
                 "-m",
                 "deploy.local.forkserver",

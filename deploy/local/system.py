@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from deploy.local import plan, servers
+from deploy.local import plan, pluggable, servers
 from deploy.local.errors import LauncherError
 from deploy.local.leftovers import MARKER, end_leftovers
 from deploy.local.plan import Folders, Service
@@ -36,7 +36,7 @@ SHARED_MODULES = (
 )
 GATEWAY = "gateway"
 _LAST_PORT = 65535
-_SERVERS = ("placement", "scheduler", "model")
+_SERVERS = ("placement", "scheduler", "model", pluggable.BROKER)
 
 
 class System:
@@ -268,6 +268,7 @@ class System:
         self.env.setdefault("DOVECOTE_DATA", str(data / "data"))
         model = f"http://{HOST}:{servers.MODEL + self.offset}/v1"
         self.env["DEMO_MODEL_URL"] = model if self._with_model else self.env.get("DEMO_MODEL_URL", model)
+        self.env |= pluggable.addresses(self._given_env, self.offset)
         if "REDIS_HOST" in self.env:
             self.env.setdefault("REDIS_PASSWORD", "")
         else:
@@ -278,6 +279,11 @@ class System:
     def _own_redis(self) -> bool:
         return "REDIS_HOST" not in self._given_env
 
+    @property
+    def _own_zeromq(self) -> bool:
+        chosen = any(pluggable.is_chosen(self._folders.components(app)) for app in self._apps)
+        return chosen and "ZEROMQ_HOST" not in self._given_env
+
     def _servers(self, runtime: Binaries) -> list[Program]:
         data, offset, env = self._folders.data, self.offset, self.env
         programs = [
@@ -287,6 +293,8 @@ class System:
         ]
         if self._own_redis:
             programs.append(servers.redis(data, servers.REDIS + offset, env["REDIS_PASSWORD"], env))
+        if self._own_zeromq:
+            programs.append(pluggable.broker(env))
         return programs
 
     def _server_probes(self) -> dict[str, Probe]:
@@ -298,6 +306,9 @@ class System:
         if self._own_redis:
             answers = partial(servers.redis_answers, servers.REDIS + offset, self.env["REDIS_PASSWORD"])
             probes["redis"] = check_probe(answers, "does not answer PING")
+        if self._own_zeromq:
+            listens = partial(servers.listens, f"{HOST}:{self.env['ZEROMQ_PORT']}")
+            probes[pluggable.BROKER] = check_probe(listens, "does not listen")
         return probes
 
     @property
