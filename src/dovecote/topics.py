@@ -36,6 +36,7 @@ class Capabilities(BaseModel):
     separator: str
     group_prefix: str
     durable: bool
+    streams: int = 1
 
     def spell(self, topic: str) -> str:
         """The broker's form of a logical topic. Raises ConfigurationError for an illegal name."""
@@ -49,6 +50,11 @@ class Capabilities(BaseModel):
     def subscription(self, topic: str, app_id: str) -> str:
         """The filter to subscribe with, so that replicas of an app share its messages."""
         return self.group_prefix.format(app_id=app_id) + self.spell(topic)
+
+    def subscriptions(self, topic: str, app_id: str) -> list[str]:
+        """All the filters to subscribe with at once: the plain one first, `#` and a number after the others."""
+        first = self.subscription(topic, app_id)
+        return [first, *(f"{first}#{number}" for number in range(2, self.streams + 1))]
 
 
 def read_capabilities(file: Path, component_type: str) -> Capabilities:

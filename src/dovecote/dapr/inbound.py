@@ -54,11 +54,7 @@ class Inbound(DaprApp):
         broker = await self._capabilities()
         rows = []
         for number, wanted in enumerate(self._wanted):
-            row: dict[str, Any] = {
-                "pubsubname": PUBSUB,
-                "topic": broker.subscription(wanted.topic, self._name),
-                "route": _route(number),
-            }
+            row: dict[str, Any] = {"pubsubname": PUBSUB, "route": _route(number)}
             if wanted.dead_letter:
                 row["deadLetterTopic"] = broker.spell(topics.DEAD_LETTERS)
             if wanted.bulk:
@@ -67,7 +63,7 @@ class Inbound(DaprApp):
                     "maxMessagesCount": BULK_MESSAGES,
                     "maxAwaitDurationMs": BULK_WAIT_MS,
                 }
-            rows.append(row)
+            rows += [{**row, "topic": topic} for topic in broker.subscriptions(wanted.topic, self._name)]
         return rows
 
     def _single(self, subscription: Subscription) -> Callable[[Request], Awaitable[Response]]:
