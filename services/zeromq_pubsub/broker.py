@@ -27,9 +27,14 @@ _STANDBY_SECONDS: Final = 1.0
 
 
 class Broker:
-    """Takes messages from publishers and delivers them to subscribers; belongs to one event loop."""
+    """Takes messages from publishers and delivers them to subscribers; belongs to one event loop.
 
-    def __init__(self, settings: Settings) -> None:
+    In its first `settle` seconds it takes none: members of a broker that was here before come back in that time,
+    and what came earlier would miss them.
+    """
+
+    def __init__(self, settings: Settings, settle: float = frames.BEAT_SECONDS) -> None:
+        self._settled = time.monotonic() + settle
         self._settings = settings
         self._context = zmq.asyncio.Context()
         self._frontend = self._socket()
@@ -86,6 +91,8 @@ class Broker:
     def _publish(self, request: tuple[bytes, bytes], parts: Frames) -> int:
         if request in self._taken:
             return self._taken[request]
+        if time.monotonic() < self._settled:
+            return 0
         topic = parts[0]
         taken = self._queues.publish(topic, frames.gather(parts[1:]))
         if not self._queues.has_group(topic) and topic not in self._unheard:

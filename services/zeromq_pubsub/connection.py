@@ -127,8 +127,8 @@ class Connection:
             rest = rest[taken:]
             if rest and clock() + pause > deadline:
                 raise QueueFullError(
-                    f"a queue of topic {topic!r} has held {self._settings.high_water_mark} messages for "
-                    f"{self._settings.connect_timeout} ms: its consumers are away or too slow",
+                    f"the broker had no room for a message to {topic!r} within "
+                    f"{self._settings.connect_timeout} ms: a queue holds {self._settings.high_water_mark}, and its consumers are away or too slow",
                     len(rest),
                 )
             if rest:

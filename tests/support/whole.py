@@ -76,13 +76,18 @@ def whole_apps() -> list[App]:
 
 
 @contextmanager
-def whole(home: Path, env: Mapping[str, str]) -> Iterator[Whole]:
-    """A running system in a home of its own, ended afterwards."""
+def whole(home: Path, env: Mapping[str, str], broker: str | None = None) -> Iterator[Whole]:
+    """A running system in a home of its own, on a broker of `components/pubsub`, ended afterwards."""
     home.mkdir(parents=True, exist_ok=True)
     with (
         ModelServer() as model,
         System(
-            CHECKOUT, home, apps=whole_apps(), with_model=False, env={"DEMO_MODEL_URL": model.url, **env}
+            CHECKOUT,
+            home,
+            apps=whole_apps(),
+            broker=broker,
+            with_model=False,
+            env={"DEMO_MODEL_URL": model.url, **env},
         ) as system,
         closing(Whole(system, model)) as running,
     ):

@@ -1,0 +1,117 @@
+"""A ZeroMQ component at a real socket, called as a sidecar calls it."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import grpc
+
+from services.zeromq_pubsub.proto import common_pb2, pubsub_pb2
+from services.zeromq_pubsub.proto.pubsub_pb2_grpc import PubSubStub
+from services.zeromq_pubsub.serving import component_at
+
+_LAST = 32767
+
+
+def free_ports() -> dict[str, str]:
+    """Two ports that are free now, as settings of the component."""
+    with contextlib.ExitStack() as kept:
+        found: list[int] = []
+        for port in range(_LAST, 30000, -1):
+            one = kept.enter_context(socket.socket())
+            try:
+                one.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            found.append(port)
+            if len(found) == 2:
+                return {"port": str(found[0]), "backend_port": str(found[1])}
+    raise AssertionError("no two ports are free")
+
+
+class Pull:
+    """One stream of a topic's messages, each to be settled by the test."""
+
+    def __init__(self, stub: PubSubStub, topic: str) -> None:
+        self._verdicts: asyncio.Queue[pubsub_pb2.PullMessagesRequest] = asyncio.Queue()
+        self._verdicts.put_nowait(pubsub_pb2.PullMessagesRequest(topic=pubsub_pb2.Topic(name=topic)))
+        self._call = stub.PullMessages(self._requests())
+        self._last = ""
+
+    async def _requests(self) -> AsyncIterator[pubsub_pb2.PullMessagesRequest]:
+        while True:
+            yield await self._verdicts.get()
+
+    async def message(self, seconds: float = 10) -> pubsub_pb2.PullMessagesResponse:
+        """The next message, within the seconds."""
+        async with asyncio.timeout(seconds):
+            message = await self._call.read()
+        assert isinstance(message, pubsub_pb2.PullMessagesResponse)
+        self._last = message.id
+        return message
+
+    async def data(self, seconds: float = 10) -> bytes:
+        """The data of the next message."""
+        return bytes((await self.message(seconds)).data)
+
+    def acknowledge(self) -> None:
+        """The last message was handled."""
+        self._verdicts.put_nowait(pubsub_pb2.PullMessagesRequest(ack_message_id=self._last))
+
+    def reject(self) -> None:
+        """The last message was not handled."""
+        error = pubsub_pb2.AckMessageError(message="no")
+        self._verdicts.put_nowait(pubsub_pb2.PullMessagesRequest(ack_message_id=self._last, ack_error=error))
+
+    def cancel(self) -> None:
+        """End the stream as a sidecar that stops."""
+        self._call.cancel()
+
+
+class Sidecar:
+    """What a sidecar would ask of its component."""
+
+    def __init__(self, stub: PubSubStub, channel: grpc.aio.Channel) -> None:
+        self.stub = stub
+        self.channel = channel
+        self._pulls: list[Pull] = []
+
+    async def init(self, group: str, **settings: str) -> None:
+        """Initialize the component as the sidecar of an app."""
+        properties = {"consumerID": group, **settings}
+        request = pubsub_pb2.PubSubInitRequest(metadata=common_pb2.MetadataRequest(properties=properties))
+        await self.stub.Init(request)
+
+    async def publish(self, topic: str, data: bytes, **metadata: str) -> None:
+        """Publish one message."""
+        await self.stub.Publish(pubsub_pb2.PublishRequest(topic=topic, data=data, metadata=metadata))
+
+    async def publish_bulk(self, topic: str, *data: bytes) -> list[tuple[str, str]]:
+        """Publish messages at once; returns the number and the error of each that failed."""
+        entries = [pubsub_pb2.BulkMessageEntry(entry_id=str(number), event=one) for number, one in enumerate(data)]
+        answer = await self.stub.BulkPublish(pubsub_pb2.BulkPublishRequest(topic=topic, entries=entries))
+        return [(failed.entry_id, failed.error) for failed in answer.failed_entries]
+
+    def pull(self, topic: str) -> Pull:
+        """Subscribe to a topic."""
+        self._pulls.append(Pull(self.stub, topic))
+        return self._pulls[-1]
+
+    def leave(self) -> None:
+        """End all streams."""
+        for pull in self._pulls:
+            pull.cancel()
+
+
+@contextlib.asynccontextmanager
+async def sidecar(folder: Path) -> AsyncIterator[Sidecar]:
+    """A component of its own, served in the folder, and its sidecar."""
+    path = folder / "zeromq.sock"
+    async with component_at(path), grpc.aio.insecure_channel(f"unix:{path}") as channel:
+        one = Sidecar(PubSubStub(channel), channel)
+        try:
+            yield one
+        finally:
+            one.leave()
