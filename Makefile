@@ -5,6 +5,7 @@ VENV ?= .venv
 BIN ?= $(VENV)/bin
 # Where it is there, and newer than what it depends on, all is installed.
 STAMP ?= $(VENV)/.installed
+PROTO := services/zeromq_pubsub/proto
 UV ?= $(shell command -v uv)
 
 # A question may hold quotes, $ and backslashes: it goes to the shell through the environment, as it was typed.
@@ -20,7 +21,7 @@ MAKEOVERRIDES :=
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup runtime run ask agents doctor down test lint format unit e2e bench lock pages clean
+.PHONY: help setup runtime run ask agents doctor down test lint format unit e2e bench lock proto pages clean
 
 ##@ Use it
 help: ## this list
@@ -72,6 +73,11 @@ bench: runtime ## measure against bare Dapr
 lock: $(STAMP) ## pin every dependency again, with hashes
 	@"$(or $(UV),$(BIN)/uv)" pip compile --quiet --upgrade --extra dev --generate-hashes --no-annotate --no-header \
 	  --python-version 3.11 --universal pyproject.toml -o requirements.lock
+
+proto: $(STAMP) ## generate the code of the ZeroMQ component's protocol again
+	@"$(or $(UV),$(BIN)/uv)" tool run --from "grpcio-tools==$$($(BIN)/python -c 'import grpc; print(grpc.__version__)')" \
+	  python-grpc-tools-protoc -I . --python_out=. --pyi_out=. $(PROTO)/common.proto $(PROTO)/pubsub.proto \
+	  --grpc_python_out=. && rm $(PROTO)/common_pb2_grpc.py
 
 pages: $(STAMP) ## write .env.example and the table in components/README.md again
 	@$(BIN)/python -m dovecote.cli.pages

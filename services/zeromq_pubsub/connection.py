@@ -128,7 +128,8 @@ class Connection:
             if rest and clock() + pause > deadline:
                 raise QueueFullError(
                     f"the broker had no room for a message to {topic!r} within "
-                    f"{self._settings.connect_timeout} ms: a queue holds {self._settings.high_water_mark}, and its consumers are away or too slow",
+                    f"{self._settings.connect_timeout} ms: a queue holds {self._settings.high_water_mark}, "
+                    "and its consumers are away or too slow",
                     len(rest),
                 )
             if rest:
