@@ -92,7 +92,7 @@ def services(
         program = Program(name, app.command, folder, {**env, **app.env, **ports}, stop_seconds=_FINISH_SECONDS)
         flags = [*sidecar_flags(app), *_sidecar_paths(app, folders), *_sidecar_local(app, offset)]
         sidecar = Program(f"{name}-daprd", (str(daprd), *flags), folders.home, env, stop_seconds=_DRAIN_SECONDS + 4)
-        if pluggable.is_chosen(folders.components(app)):
+        if pluggable.settings_of(folders.components(app)) is not None:
             sidecar = pluggable.with_component(sidecar, folders.data)
         planned.append(Service(name, app, program, sidecar))
     return planned

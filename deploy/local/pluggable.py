@@ -27,33 +27,45 @@ _MODULE = (sys.executable, "-m", "services.zeromq_pubsub.main")
 _LONGEST_PATH = 100
 
 
-def is_chosen(folders: Iterable[Path]) -> bool:
-    """Say whether one of the folders of components has one that is a program of ours."""
-    files = (file for folder in folders for file in folder.glob("*.yaml"))
-    documents = (document for file in files for document in yaml.safe_load_all(file.read_text()))
-    return any((document or {}).get("spec", {}).get("type") == _TYPE for document in documents)
+def settings_of(folders: Iterable[Path]) -> dict[str, str] | None:
+    """Return the settings of the component that is a program of ours; None if no folder has one."""
+    for folder in folders:
+        for file in sorted(folder.glob("*.yaml")):
+            for document in yaml.safe_load_all(file.read_text()):
+                spec = (document or {}).get("spec") or {}
+                if spec.get("type") == _TYPE:
+                    # What is a secret, such as an address, comes from the environment.
+                    return {item["name"]: str(item["value"]) for item in spec["metadata"] if "value" in item}
+    return None
 
 
 def addresses(given: Mapping[str, str], offset: int) -> dict[str, str]:
     """Return the variables in which components find the broker: the user's own, if ZEROMQ_HOST names one."""
-    return {
-        "ZEROMQ_HOST": given.get("ZEROMQ_HOST", HOST),
-        "ZEROMQ_PORT": given.get("ZEROMQ_PORT", str(PORT + offset)),
-        "ZEROMQ_BACKEND_PORT": given.get("ZEROMQ_BACKEND_PORT", str(BACKEND_PORT + offset)),
+    own = "ZEROMQ_HOST" not in given
+    default = {
+        "ZEROMQ_HOST": HOST,
+        "ZEROMQ_PORT": str(PORT + offset) if own else "5555",
+        "ZEROMQ_BACKEND_PORT": str(BACKEND_PORT + offset) if own else "5556",
     }
+    return {name: given.get(name, value) for name, value in default.items()}
 
 
-def broker(env: Mapping[str, str]) -> Program:
+def needs_broker(settings: Mapping[str, str] | None, given: Mapping[str, str]) -> bool:
+    """Say whether a broker is to be started: not if the user has one, or if components are it themselves."""
+    return settings is not None and settings.get("proxy_mode") == "external" and "ZEROMQ_HOST" not in given
+
+
+def broker(settings: Mapping[str, str], env: Mapping[str, str]) -> Program:
     """Return the broker that `env` gives the addresses of; raises LauncherError if it is not installed."""
     if find_spec("zmq") is None:
         raise LauncherError("ZeroMQ is not installed: pip install 'dovecote[zeromq]'")
-    settings = (
-        f"broker_address={env['ZEROMQ_HOST']}",
-        f"port={env['ZEROMQ_PORT']}",
-        f"backend_port={env['ZEROMQ_BACKEND_PORT']}",
-        "high_water_mark=10000",
-    )
-    return Program(BROKER, (*_MODULE, "broker", *settings), _CODE, env)
+    given = {name: settings[name] for name in ("high_water_mark", "linger") if name in settings}
+    given |= {
+        "broker_address": env["ZEROMQ_HOST"],
+        "port": env["ZEROMQ_PORT"],
+        "backend_port": env["ZEROMQ_BACKEND_PORT"],
+    }
+    return Program(BROKER, (*_MODULE, "broker", *(f"{name}={value}" for name, value in given.items())), _CODE, env)
 
 
 def with_component(sidecar: Program, data: Path) -> Program:

@@ -280,9 +280,10 @@ class System:
         return "REDIS_HOST" not in self._given_env
 
     @property
-    def _own_zeromq(self) -> bool:
-        chosen = any(pluggable.is_chosen(self._folders.components(app)) for app in self._apps)
-        return chosen and "ZEROMQ_HOST" not in self._given_env
+    def _own_zeromq(self) -> dict[str, str] | None:
+        folders = [folder for app in self._apps for folder in self._folders.components(app)]
+        settings = pluggable.settings_of(folders)
+        return settings if pluggable.needs_broker(settings, self._given_env) else None
 
     def _servers(self, runtime: Binaries) -> list[Program]:
         data, offset, env = self._folders.data, self.offset, self.env
@@ -293,8 +294,8 @@ class System:
         ]
         if self._own_redis:
             programs.append(servers.redis(data, servers.REDIS + offset, env["REDIS_PASSWORD"], env))
-        if self._own_zeromq:
-            programs.append(pluggable.broker(env))
+        if (settings := self._own_zeromq) is not None:
+            programs.append(pluggable.broker(settings, env))
         return programs
 
     def _server_probes(self) -> dict[str, Probe]:
@@ -306,7 +307,7 @@ class System:
         if self._own_redis:
             answers = partial(servers.redis_answers, servers.REDIS + offset, self.env["REDIS_PASSWORD"])
             probes["redis"] = check_probe(answers, "does not answer PING")
-        if self._own_zeromq:
+        if self._own_zeromq is not None:
             listens = partial(servers.listens, f"{HOST}:{self.env['ZEROMQ_PORT']}")
             probes[pluggable.BROKER] = check_probe(listens, "does not listen")
         return probes

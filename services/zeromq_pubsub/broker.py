@@ -185,6 +185,9 @@ async def be_broker(settings: Settings) -> None:
 
 async def serve_broker(settings: Settings) -> int:
     """Be the broker until SIGTERM or SIGINT; returns the exit status. Raises SettingError if a port is taken."""
+    asked = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, asked.set)
     broker = Broker(settings)
     with contextlib.closing(broker):
         try:
@@ -192,8 +195,9 @@ async def serve_broker(settings: Settings) -> int:
         except zmq.ZMQError as error:
             raise SettingError(f"port: no broker can be at {settings.frontend}: {error}") from error
         running = asyncio.create_task(broker.run())
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, running.cancel)
+        ending = asyncio.create_task(asked.wait())
+        await asyncio.wait([running, ending], return_when=asyncio.FIRST_COMPLETED)
+        running.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await running
     return 0

@@ -41,8 +41,9 @@ async def component_at(path: Path) -> AsyncIterator[None]:
 
 async def serve(path: Path) -> int:
     """Serve until SIGTERM or SIGINT; returns the exit status."""
+    asked = _asked_to_end()
     async with component_at(path):
-        await _asked_to_end().wait()
+        await asked.wait()
     return 0
 
 
@@ -52,8 +53,8 @@ async def serve_beside(path: Path, sidecar: Sequence[str], directory: Path) -> i
     A sidecar never connects again to a component that was away, so the two live and die together. A signal to
     end is for the sidecar, which gets it as a member of this process group, and needs the component to drain.
     """
+    _asked_to_end()
     async with component_at(path):
-        _asked_to_end()
         process = await asyncio.create_subprocess_exec(*sidecar, cwd=directory)
         return await process.wait()
 

@@ -24,6 +24,12 @@ def test_replicas_of_an_app_share_where_the_broker_wants_a_prefix() -> None:
     assert DOTTED.subscription(topics.inbox("writer"), "writer") == "agents.writer.inbox"
 
 
+def test_an_app_subscribes_as_often_as_the_broker_wants_and_first_by_the_plain_name() -> None:
+    thrice = DOTTED.model_copy(update={"streams": 3})
+    assert DOTTED.subscriptions("a/b", "writer") == ["a.b"]
+    assert thrice.subscriptions("a/b", "writer") == ["a.b", "a.b#2", "a.b#3"]
+
+
 @pytest.mark.parametrize("topic", ["", "/", "a//b", "/a", "a/", "Agent/x", "a b", "a.b", "a/#", "a/+", "ä", "a\n"])
 def test_an_illegal_topic_is_refused_by_name(topic: str) -> None:
     with pytest.raises(ConfigurationError, match="is not legal") as caught:
