@@ -9,7 +9,7 @@ import grpc
 import pytest
 import zmq
 import zmq.asyncio
-from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2
 
 from services.zeromq_pubsub.broker import Broker
 from services.zeromq_pubsub.component import LARGEST
@@ -23,7 +23,7 @@ EXTERNAL = {"proxy_mode": "external", "connect_timeout": "3000"}
 
 
 @contextlib.asynccontextmanager
-async def broker(settle: float = 0.0, **settings: str) -> AsyncIterator[Broker]:
+async def broker(settings: dict[str, str], settle: float = 0.0) -> AsyncIterator[Broker]:
     one = Broker(read_settings({"consumerID": "broker", **settings}), settle)
     one.bind()
     running = asyncio.create_task(one.run())
@@ -42,7 +42,7 @@ def ports() -> dict[str, str]:
 
 @pytest.fixture
 async def carrier(ports: dict[str, str]) -> AsyncIterator[Broker]:
-    async with broker(**ports) as one:
+    async with broker(ports) as one:
         yield one
 
 
@@ -84,9 +84,13 @@ async def refused(work: Awaitable[object]) -> tuple[grpc.StatusCode, str]:
 
 
 async def test_a_sidecar_finds_the_service_by_reflection(writer: Sidecar) -> None:
-    stub = reflection_pb2_grpc.ServerReflectionStub(writer.channel)
+    ask = writer.channel.stream_stream(
+        "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+        request_serializer=reflection_pb2.ServerReflectionRequest.SerializeToString,
+        response_deserializer=reflection_pb2.ServerReflectionResponse.FromString,
+    )
     request = reflection_pb2.ServerReflectionRequest(list_services="")
-    answers = [answer async for answer in stub.ServerReflectionInfo(iter([request]))]
+    answers = [answer async for answer in ask(iter([request]))]
     names = [service.name for service in answers[0].list_services_response.service]
     assert "dapr.proto.components.v1.PubSub" in names
 
@@ -211,7 +215,7 @@ async def test_a_bulk_is_published_in_its_order(writer: Sidecar, carrier: Broker
 
 
 async def test_a_full_queue_refuses_by_name_what_it_does_not_take(tmp_path: Path, ports: dict[str, str]) -> None:
-    async with broker(**ports, high_water_mark="3") as carrier, sidecar(tmp_path) as one:
+    async with broker({**ports, "high_water_mark": "3"}) as carrier, sidecar(tmp_path) as one:
         await one.init("writer", **ports, proxy_mode="external", connect_timeout="300", high_water_mark="3")
         pull = one.pull(TOPIC)
         await subscribed(carrier, TOPIC)
@@ -225,7 +229,7 @@ async def test_a_full_queue_refuses_by_name_what_it_does_not_take(tmp_path: Path
 
 
 async def test_a_publisher_waits_until_a_full_queue_has_room(tmp_path: Path, ports: dict[str, str]) -> None:
-    async with broker(**ports, high_water_mark="1") as carrier, sidecar(tmp_path) as one:
+    async with broker({**ports, "high_water_mark": "1"}) as carrier, sidecar(tmp_path) as one:
         await one.init("writer", **ports, **EXTERNAL)
         pull = one.pull(TOPIC)
         await subscribed(carrier, TOPIC)
@@ -240,12 +244,12 @@ async def test_what_is_published_as_the_broker_starts_again_reaches_those_who_co
     tmp_path: Path, ports: dict[str, str]
 ) -> None:
     async with sidecar(tmp_path) as one:
-        async with broker(**ports) as first:
+        async with broker(ports) as first:
             await one.init("writer", **ports, **EXTERNAL)
             pull = one.pull(TOPIC)
             await subscribed(first, TOPIC)
         publishing = asyncio.ensure_future(one.publish(TOPIC, b"meanwhile"))
-        async with broker(1.0, **ports):
+        async with broker(ports, 1.0):
             await publishing
             assert await pull.data() == b"meanwhile"
 
@@ -267,7 +271,7 @@ async def test_a_topic_that_is_the_name_of_a_stream_is_not_published_to(writer: 
 
 
 async def test_a_topic_that_the_encoding_lacks_is_refused(tmp_path: Path, ports: dict[str, str]) -> None:
-    async with broker(**ports), sidecar(tmp_path) as one:
+    async with broker(ports), sidecar(tmp_path) as one:
         await one.init("writer", **ports, **EXTERNAL, topic_encoding="ascii")
         code, text = await refused(one.publish("grüße", b""))
         assert (code, text) == (grpc.StatusCode.INVALID_ARGUMENT, "topic 'grüße' cannot be written in ascii")
