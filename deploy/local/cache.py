@@ -109,8 +109,8 @@ class Lock:
 
 
 @contextmanager
-def locked(folder: Path, progress: Progress) -> Iterator[Lock]:
-    """Hold the folder's lock; wait for it, saying for whom, while another run holds it.
+def locked(folder: Path, progress: Progress, what: str = "Dapr") -> Iterator[Lock]:
+    """Hold the lock of the folder for `what`; wait for it, saying for whom, while another run holds it.
 
     The kernel lets go of it when its holder dies, however it dies.
     """
@@ -118,12 +118,12 @@ def locked(folder: Path, progress: Progress) -> Iterator[Lock]:
     path = folder / "lock"
     with path.open("a+", encoding="utf-8") as file:
         if not _try_lock(file):
-            with progress.step("Waiting for another run that gets Dapr") as step:
+            with progress.step(f"Waiting for another run that gets {what}") as step:
                 while not _try_lock(file):
                     step.update(detail=path.read_text(encoding="utf-8"))
                     time.sleep(_RETRY_SECONDS)
         lock = Lock(file)
-        lock.say("looking for Dapr")
+        lock.say(f"looking for {what}")
         yield lock
 
 

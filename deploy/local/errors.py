@@ -5,6 +5,7 @@ LauncherError
 ├── PortTakenError        a port that must be used belongs to somebody else
 ├── AlreadyRunningError   this folder has a running system
 ├── UnreachableError      a server that the environment names does not answer
+├── MissingServerError    a server is not on this machine and cannot be installed
 └── NotReadyError         something did not become ready in time
     └── CrashLoopError    a process cannot be kept running
 """
@@ -28,6 +29,10 @@ class AlreadyRunningError(LauncherError):
 
 class UnreachableError(LauncherError):
     """A server that the environment names does not answer."""
+
+
+class MissingServerError(LauncherError):
+    """A server is not on this machine, and cannot be installed."""
 
 
 class NotReadyError(LauncherError):

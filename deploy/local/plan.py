@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deploy.local import pluggable, servers
+from deploy.local.brokers import order
+from deploy.local.components import Component, load_components
 from deploy.local.errors import RunFileError
 from deploy.local.ports import FIRST, HOST, WIDTH
 from deploy.local.runfile import App, component_folders, sidecar_flags
@@ -53,22 +55,27 @@ class Folders:
         """The folder in which everything of a run is kept."""
         return self.home / ".dovecote"
 
-    def components(self, app: App) -> list[Path]:
-        """Return the folders of components that the app's sidecar loads."""
+    def components(self, app: App) -> list[Component]:
+        """Return the components that the app's sidecar loads."""
+        return load_components(self.resources(app))
+
+    def resources(self, app: App) -> list[Path]:
+        """Return the folders that the app's sidecar loads."""
         chosen = {"pubsub": self.broker, "llm": self.llm}
         return [*component_folders(app.resources_paths or (), self.checkout, chosen), *self.extra]
 
 
 def checked_ports(apps: Iterable[App]) -> list[int]:
     """Return the ports of apps and servers; raises RunFileError for one out of range or used twice."""
-    ports = [port for app in apps for port in app.ports] + [*servers.SERVER_PORTS, *pluggable.PORTS]
+    ports = [port for app in apps for port in app.ports] + [*servers.SERVER_PORTS, *order.PORTS]
     for port, count in Counter(ports).items():
         if not FIRST < port < FIRST + WIDTH:
             raise RunFileError(f"dapr.yaml uses port {port}: choose one from {FIRST + 1} to {FIRST + WIDTH - 1}")
         if count > 1:
             raise RunFileError(
                 f"port {port} is used {count} times: give each app ports of its own in dapr.yaml, none from "
-                f"{servers.REDIS} to {servers.ETCD_PEER} or from {pluggable.PORT} on, which the servers have"
+                f"{servers.REDIS} to {servers.ETCD_PEER} or {order.PORTS[0]} to {order.PORTS[-1]}, "
+                "which the servers have"
             )
     return ports
 
@@ -92,14 +99,14 @@ def services(
         program = Program(name, app.command, folder, {**env, **app.env, **ports}, stop_seconds=_FINISH_SECONDS)
         flags = [*sidecar_flags(app), *_sidecar_paths(app, folders), *_sidecar_local(app, offset)]
         sidecar = Program(f"{name}-daprd", (str(daprd), *flags), folders.home, env, stop_seconds=_DRAIN_SECONDS + 4)
-        if pluggable.settings_of(folders.components(app)) is not None:
+        if pluggable.is_needed(folders.components(app)):
             sidecar = pluggable.with_component(sidecar, folders.data)
         planned.append(Service(name, app, program, sidecar))
     return planned
 
 
 def _sidecar_paths(app: App, folders: Folders) -> list[str]:
-    flags = [f"--resources-path={folder}" for folder in folders.components(app)]
+    flags = [f"--resources-path={folder}" for folder in folders.resources(app)]
     if app.config_file_path is not None:
         flags.append(f"--config={folders.checkout / app.config_file_path}")
     return flags

@@ -163,12 +163,12 @@ async def listens(address: str) -> bool:
     return True
 
 
-async def require_reachable(address: str) -> None:
-    """Raise UnreachableError, naming REDIS_HOST, unless something listens at `host:port`."""
+async def require_reachable(variable: str, address: str) -> None:
+    """Raise UnreachableError, naming the variable, unless something listens at `host:port`."""
     host, _, port = address.rpartition(":")
     if not host or not port.isdecimal():
-        raise UnreachableError(f"REDIS_HOST is {address!r}: it must be host:port")
+        raise UnreachableError(f"{variable} has {address!r}: it must name host:port")
     if not await listens(address):
         raise UnreachableError(
-            f"REDIS_HOST names {address!r}, where nothing answers: start it, or unset REDIS_HOST"
+            f"{variable} names {address!r}, where nothing answers: start it, or unset {variable}"
         )

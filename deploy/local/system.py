@@ -11,7 +11,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from deploy.local import plan, pluggable, servers
+from deploy.local import plan, servers
+from deploy.local.brokers import order
+from deploy.local.brokers.server import Server
 from deploy.local.errors import LauncherError
 from deploy.local.leftovers import MARKER, end_leftovers
 from deploy.local.plan import Folders, Service
@@ -36,7 +38,7 @@ SHARED_MODULES = (
 )
 GATEWAY = "gateway"
 _LAST_PORT = 65535
-_SERVERS = ("placement", "scheduler", "model", pluggable.BROKER)
+_SERVERS = ("placement", "scheduler", "model")
 
 
 class System:
@@ -69,9 +71,11 @@ class System:
         progress: Progress | None = None,
     ) -> None:
         self._folders = Folders(checkout.resolve(), (home or checkout).resolve(), broker, llm, tuple(resources))
-        self._apps = load_run_file(checkout / "dapr.yaml").select(apps)
-        for app in self._apps:
-            self._folders.components(app)
+        run_file = load_run_file(checkout / "dapr.yaml")
+        self._apps = run_file.select(apps)
+        # Servers without apps are for those of the run file, which somebody starts by hand.
+        users = self._apps or run_file.select(None)
+        self._addresses = order.addresses(part for app in users for part in self._folders.components(app))
         self._programs = tuple(programs)
         self._with_model = with_model
         self._restart = restart
@@ -85,6 +89,7 @@ class System:
         self._block: PortBlock | None = None
         self._supervisor: Supervisor | None = None
         self._services: dict[str, Service] = {}
+        self._brokers: dict[str, Server] = {}
 
     def __enter__(self) -> Self:
         self.start()
@@ -126,8 +131,7 @@ class System:
         # Rows of an earlier run would send calls to ports that are no longer its.
         for stale in data.glob("nr.db*"):
             stale.unlink()
-        if not self._own_redis:
-            supervisor.call(servers.require_reachable(self.env["REDIS_HOST"]))
+        self._require_given()
         programs = self._servers(runtime)
         with self.progress.step(", ".join(program.name for program in programs)):
             supervisor.call(supervisor.start(programs))
@@ -146,7 +150,8 @@ class System:
         """End everything: apps first, then sidecars, servers, and Redis last; harmless when nothing runs."""
         if self._supervisor is not None:
             services = self._services.values()
-            extra = [program.name for program in self._programs]
+            brokers = [broker.program.name for broker in self._brokers.values()]
+            extra = [*(program.name for program in self._programs), *brokers]
             for group in (
                 [service.name for service in services],
                 [service.sidecar.name for service in services],
@@ -231,7 +236,8 @@ class System:
     def write_env(self) -> Path:
         """Write the variables that daprd needs to a shell script for the owner only; returns its path."""
         path = self._folders.data / "env"
-        names = ("REDIS_HOST", "REDIS_PASSWORD", "DEMO_MODEL_URL", "DAPR_HOST_IP")
+        brokers = [name for broker in self._brokers.values() for name in broker.variables]
+        names = ("REDIS_HOST", "REDIS_PASSWORD", "DEMO_MODEL_URL", "DAPR_HOST_IP", *brokers)
         servers.write_secret(path, "".join(f"export {name}={shlex.quote(self.env[name])}\n" for name in names))
         return path
 
@@ -268,22 +274,28 @@ class System:
         self.env.setdefault("DOVECOTE_DATA", str(data / "data"))
         model = f"http://{HOST}:{servers.MODEL + self.offset}/v1"
         self.env["DEMO_MODEL_URL"] = model if self._with_model else self.env.get("DEMO_MODEL_URL", model)
-        self.env |= pluggable.addresses(self._given_env, self.offset)
         if "REDIS_HOST" in self.env:
             self.env.setdefault("REDIS_PASSWORD", "")
         else:
             self.env["REDIS_HOST"] = f"{HOST}:{servers.REDIS + self.offset}"
             self.env["REDIS_PASSWORD"] = servers.kept_password(data / "redis.password")
+        for variable, component in self._addresses.items():
+            if variable in self._given_env:
+                self.env = {**order.defaults(variable), **self.env}
+            else:
+                get_server = order.own_server(variable, component, data, self.offset, self._marked_env)
+                broker = get_server(self.progress)
+                self._brokers[variable] = broker
+                self.env |= broker.variables
+
+    def _require_given(self) -> None:
+        for variable in ("REDIS_HOST", *self._addresses):
+            if variable in self._given_env:
+                self._supervised.call(order.require_reachable(variable, self.env))
 
     @property
     def _own_redis(self) -> bool:
         return "REDIS_HOST" not in self._given_env
-
-    @property
-    def _own_zeromq(self) -> dict[str, str] | None:
-        folders = [folder for app in self._apps for folder in self._folders.components(app)]
-        settings = pluggable.settings_of(folders)
-        return settings if pluggable.needs_broker(settings, self._given_env) else None
 
     def _servers(self, runtime: Binaries) -> list[Program]:
         data, offset, env = self._folders.data, self.offset, self.env
@@ -291,11 +303,10 @@ class System:
             servers.placement(runtime.placement, data, offset, env),
             servers.scheduler(runtime.scheduler, data, offset, env),
             *self._programs,
+            *(broker.program for broker in self._brokers.values()),
         ]
         if self._own_redis:
             programs.append(servers.redis(data, servers.REDIS + offset, env["REDIS_PASSWORD"], env))
-        if (settings := self._own_zeromq) is not None:
-            programs.append(pluggable.broker(settings, env))
         return programs
 
     def _server_probes(self) -> dict[str, Probe]:
@@ -307,10 +318,7 @@ class System:
         if self._own_redis:
             answers = partial(servers.redis_answers, servers.REDIS + offset, self.env["REDIS_PASSWORD"])
             probes["redis"] = check_probe(answers, "does not answer PING")
-        if self._own_zeromq is not None:
-            listens = partial(servers.listens, f"{HOST}:{self.env['ZEROMQ_PORT']}")
-            probes[pluggable.BROKER] = check_probe(listens, "does not listen")
-        return probes
+        return probes | {broker.program.name: broker.probe for broker in self._brokers.values()}
 
     @property
     def _supervised(self) -> Supervisor:

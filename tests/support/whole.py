@@ -77,7 +77,7 @@ def whole_apps() -> list[App]:
 
 @contextmanager
 def whole(home: Path, env: Mapping[str, str], broker: str | None = None) -> Iterator[Whole]:
-    """A running system in a home of its own, on a broker of `components/pubsub`, ended afterwards."""
+    """A running system in a home of its own, ended afterwards; `broker` is a folder of `components/pubsub`."""
     home.mkdir(parents=True, exist_ok=True)
     with (
         ModelServer() as model,

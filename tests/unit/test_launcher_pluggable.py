@@ -2,15 +2,12 @@
 
 from pathlib import Path
 
-import pytest
-
 from deploy.local import pluggable
 from deploy.local.plan import Folders, services
 from deploy.local.runfile import load_run_file
 from deploy.local.spawning import Program
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-COMPONENTS = CHECKOUT / "components" / "pubsub"
 SIDECAR = Program("writer-daprd", ("daprd", "--app-id=writer"), Path("/home"), {"PATH": "/bin"})
 
 
@@ -50,31 +47,3 @@ def test_a_socket_in_a_deep_folder_is_where_the_kernel_takes_its_path(tmp_path: 
     }
     assert len(sockets) == 2
     assert max(len(str(socket)) for socket in sockets) <= 103
-
-
-def test_only_the_component_that_needs_it_has_a_broker_started() -> None:
-    assert pluggable.settings_of([COMPONENTS / "redis", CHECKOUT / "components" / "shared"]) is None
-    settings = pluggable.settings_of([COMPONENTS / "zeromq"])
-    assert pluggable.needs_broker(settings, {})
-    assert not pluggable.needs_broker(settings, {"ZEROMQ_HOST": "192.168.1.100"})
-    assert not pluggable.needs_broker({**(settings or {}), "proxy_mode": "embedded"}, {})
-    assert not pluggable.needs_broker(None, {})
-
-
-def test_the_broker_is_where_the_components_look_and_holds_as_much_as_their_file_says() -> None:
-    env = pluggable.addresses({}, 400)
-    command = pluggable.broker({"high_water_mark": "7", "connect_timeout": "1"}, env).command
-    assert command[command.index("broker") + 1 :] == (
-        "high_water_mark=7",
-        "broker_address=127.0.0.1",
-        f"port={pluggable.PORT + 400}",
-        f"backend_port={pluggable.BACKEND_PORT + 400}",
-    )
-
-
-@pytest.mark.parametrize(
-    ("given", "port"), [({}, "5555"), ({"ZEROMQ_PORT": "6000", "ZEROMQ_BACKEND_PORT": "6001"}, "6000")]
-)
-def test_a_broker_of_the_users_own_is_at_the_usual_ports_unless_told(given: dict[str, str], port: str) -> None:
-    env = pluggable.addresses({"ZEROMQ_HOST": "192.168.1.100", **given}, 400)
-    assert (env["ZEROMQ_HOST"], env["ZEROMQ_PORT"]) == ("192.168.1.100", port)

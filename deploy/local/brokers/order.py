@@ -1,0 +1,64 @@
+"""Which broker a run needs a server for, and where that comes from.
+
+A component names what it reads from the environment. Where one of those variables is a broker's address, the broker
+is: at the given address; else a server of the run's own, from a program on this machine; else from one that is
+installed first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from pathlib import Path
+
+from deploy.local import servers
+from deploy.local.brokers import kafka, mosquitto, rabbitmq, zeromq
+from deploy.local.brokers.server import Server, Site
+from deploy.local.components import Component
+from deploy.local.ports import FIRST
+from deploy.local.progress import Progress
+
+_BROKERS = {module.BROKER.variable: module.BROKER for module in (mosquitto, rabbitmq, kafka, zeromq)}
+_PORTS_EACH = 3
+PORTS = tuple(range(FIRST + 180, FIRST + 180 + _PORTS_EACH * len(_BROKERS)))
+
+
+def addresses(components: Iterable[Component]) -> dict[str, Component]:
+    """Return the variables that hold a broker's address, each with the component that reads it."""
+    return {
+        variable: component
+        for component in components
+        for variable in component.variables.values()
+        if variable in _BROKERS
+    }
+
+
+def own_server(
+    variable: str, component: Component, data: Path, offset: int, env: Mapping[str, str]
+) -> Callable[[Progress], Server]:
+    """Return what gets a server for a component that reads its address from the variable.
+
+    Its data is kept below `data`. Raises, when called, MissingServerError that names the mend where it is not on
+    this machine and cannot be installed.
+    """
+    folder = data / variable.lower().partition("_")[0]
+    folder.mkdir(exist_ok=True)
+    password = servers.kept_password(folder / "password")
+    first = list(_BROKERS).index(variable) * _PORTS_EACH
+    ports = [port + offset for port in PORTS[first : first + _PORTS_EACH]]
+    return partial(_BROKERS[variable].server, Site(folder, ports, password, env, component.settings))
+
+
+def defaults(variable: str) -> Mapping[str, str]:
+    """Return what components read beside the address, where somebody else's broker is used and nothing is said."""
+    return _BROKERS[variable].defaults if variable in _BROKERS else {}
+
+
+async def require_reachable(variable: str, env: Mapping[str, str]) -> None:
+    """Raise UnreachableError, naming the variable, unless something listens at each place that it names."""
+    broker = _BROKERS.get(variable)
+    address = broker.place.format_map(env) if broker is not None and broker.place else env[variable]
+    places = [re.sub(r"^\w+://(.*@)?|/.*$", "", place) for place in address.split(",")]
+    await asyncio.gather(*(servers.require_reachable(variable, place) for place in places))

@@ -1,0 +1,75 @@
+"""RabbitMQ."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from deploy.local.brokers.server import USER, Broker, Server, Site, find_program
+from deploy.local.ports import HOST
+from deploy.local.progress import Progress
+from deploy.local.readiness import check_probe
+from deploy.local.servers import listens, write_secret
+from deploy.local.spawning import Program
+
+_VARIABLE: Final = "RABBITMQ_URL"
+_MEND: Final = "install it (Debian: apt install rabbitmq-server; macOS: brew install rabbitmq), or set RABBITMQ_URL"
+# Debian's command of that name runs for root and rabbitmq only, in the folders of the machine's service.
+_DEBIAN = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
+_STOP_SECONDS = 20.0
+# When a connection is lost and Dapr's component subscribes to several topics again at once, it may leave consumers
+# behind that take messages and handle none (measured with 1.18.3). After a minute, which no handler takes, the
+# server ends their channel and gives the messages back.
+_CONFIGURATION = """\
+listeners.tcp.1 = {host}:{port}
+default_user = {user}
+default_pass = {password}
+loopback_users = none
+log.file = false
+log.console = true
+consumer_timeout = 60000
+"""
+# How often a channel looks at the consumer_timeout has no name in the configuration file.
+_ERLANG = "-kernel inet_dist_use_interface {127,0,0,1} -rabbit channel_tick_interval 10000"
+# Erlang's port mapper belongs to this node alone, and ends with it: it is in the same process group.
+_START = 'epmd -port "$ERL_EPMD_PORT" -address "$ERL_EPMD_ADDRESS" & exec "$0"'
+
+
+def server(site: Site, progress: Progress) -> Server:
+    """Return a RabbitMQ node that keeps its data in the site's folder and knows one user."""
+    script = find_program("rabbitmq-server", ["rabbitmq-server"], _MEND, progress)
+    port = site.ports[0]
+    configuration = site.folder / "rabbitmq.conf"
+    write_secret(configuration, _CONFIGURATION.format(host=HOST, port=port, user=USER, password=site.password))
+    plugins = site.folder / "enabled_plugins"
+    plugins.write_text("[].\n", encoding="utf-8")
+    command = ("/bin/sh", "-c", _START, str(_DEBIAN if _DEBIAN.exists() else script))
+    env = {**site.env, **_environment(site, configuration, plugins)}
+    return Server(
+        Program("rabbitmq", command, site.folder, env, stop_seconds=_STOP_SECONDS),
+        {_VARIABLE: f"amqp://{USER}:{site.password}@{HOST}:{port}"},
+        check_probe(partial(listens, f"{HOST}:{port}"), "does not listen"),
+    )
+
+
+def _environment(site: Site, configuration: Path, plugins: Path) -> dict[str, str]:
+    _, distribution, mapper = site.ports
+    return {
+        "HOME": str(site.folder),  # Erlang's cookie lies there
+        # Not after the port: the data belongs to the name, and outlives a move to other ports.
+        "RABBITMQ_NODENAME": "dovecote@localhost",
+        "RABBITMQ_MNESIA_BASE": str(site.folder / "mnesia"),
+        "RABBITMQ_CONFIG_FILE": str(configuration),
+        "RABBITMQ_CONF_ENV_FILE": str(site.folder / "rabbitmq-env.conf"),
+        "RABBITMQ_ENABLED_PLUGINS_FILE": str(plugins),
+        "RABBITMQ_LOGS": "-",
+        "RABBITMQ_DIST_PORT": str(distribution),
+        "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": _ERLANG,
+        "ERL_EPMD_PORT": str(mapper),
+        "ERL_EPMD_ADDRESS": HOST,
+        "ERL_CRASH_DUMP_SECONDS": "0",
+    }
+
+
+BROKER: Final = Broker(_VARIABLE, server)

@@ -1,0 +1,76 @@
+"""What the server of a broker is to the launcher."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from deploy.local.brokers import debian
+from deploy.local.errors import MissingServerError
+from deploy.local.progress import Progress
+from deploy.local.readiness import Probe
+from deploy.local.spawning import Program
+
+USER = "dovecote"
+# Where servers are installed, which the PATH of somebody who is not root may lack.
+_SYSTEM_FOLDERS = ("/usr/local/sbin", "/usr/sbin", "/opt/homebrew/sbin")
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where a server is to run: a folder of its own, ports that are free, a password, the environment.
+
+    `settings` are those of the component that reads the server's address.
+    """
+
+    folder: Path
+    ports: Sequence[int]
+    password: str
+    env: Mapping[str, str]
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server to start: the program, the variables by which components reach it, and when it is ready."""
+
+    program: Program
+    variables: Mapping[str, str]
+    probe: Probe
+
+
+@dataclass(frozen=True)
+class Broker:
+    """A broker that the launcher can start, and how one is reached that somebody else has started.
+
+    Its address is in `variable`. `place` is what must listen there, with variables in braces (default: the address
+    itself), and `defaults` are for those that need not be given beside the address.
+    """
+
+    variable: str
+    server: Callable[[Site, Progress], Server]
+    place: str = ""
+    defaults: Mapping[str, str] = field(default_factory=dict)
+
+
+def find_program(name: str, packages: Sequence[str], mend: str, progress: Progress) -> Path:
+    """Return where a program lies, installed as Debian packages if need be and possible.
+
+    Raises MissingServerError, with `mend`, where it is neither there nor to be had.
+    """
+    found = _look_for(name)
+    if found is None and debian.can_install():
+        debian.install(packages, progress)
+        found = _look_for(name)
+    if found is None:
+        raise MissingServerError(f"{name} is not on this machine: {mend}")
+    return found
+
+
+def _look_for(name: str) -> Path | None:
+    path = os.pathsep.join([os.environ.get("PATH", os.defpath), *_SYSTEM_FOLDERS])
+    found = shutil.which(name, path=path)
+    return Path(found) if found else None

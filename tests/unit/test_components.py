@@ -1,0 +1,66 @@
+"""Component files: no secret stands in one, and each broker has the settings without which it loses messages."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from dovecote.topics import DEAD_LETTERS, inbox, read_capabilities
+
+COMPONENTS = Path(__file__).resolve().parents[2] / "components"
+PUBSUB = sorted((COMPONENTS / "pubsub").iterdir())
+SECRET = ("password", "key", "url", "host", "connectionstring", "brokers", "username")
+
+
+def resources(folder: Path) -> list[dict[str, Any]]:
+    return [one for path in sorted(folder.glob("*.yaml")) for one in yaml.safe_load_all(path.read_text()) if one]
+
+
+def settings(folder: Path) -> dict[str, dict[str, Any]]:
+    [component] = [one for one in resources(folder) if one["kind"] == "Component"]
+    return {row["name"]: row for row in component["spec"]["metadata"]}
+
+
+@pytest.mark.parametrize("folder", PUBSUB, ids=lambda folder: folder.name)
+def test_every_broker_spells_the_topics_in_use(folder: Path) -> None:
+    [component] = resources(folder)
+    row = read_capabilities(COMPONENTS / "capabilities.yaml", component["spec"]["type"])
+    assert row.subscription(inbox("writer"), "writer").endswith(row.spell("agents/writer/inbox"))
+    assert row.spell(DEAD_LETTERS) == DEAD_LETTERS
+
+
+@pytest.mark.parametrize("folder", [*PUBSUB, COMPONENTS / "shared"], ids=lambda folder: folder.name)
+def test_what_is_secret_or_an_address_comes_from_the_environment(folder: Path) -> None:
+    for component in resources(folder):
+        rows = component["spec"].get("metadata", [])
+        assert not [row["name"] for row in rows if "value" in row and row["name"].lower().endswith(SECRET)]
+        if any("secretKeyRef" in row for row in rows):
+            assert component["auth"] == {"secretStore": "secrets"}
+
+
+def test_every_setting_is_text_as_the_sidecar_wants_it() -> None:
+    for folder in PUBSUB:
+        for name, row in settings(folder).items():
+            assert isinstance(row.get("value", ""), str), f"{folder.name}: quote {name}"
+
+
+def test_mqtt_replicas_are_clients_of_their_own_that_share_a_subscription() -> None:
+    row = read_capabilities(COMPONENTS / "capabilities.yaml", "pubsub.mqtt3")
+    chosen = settings(COMPONENTS / "pubsub" / "mqtt")
+    assert chosen["consumerID"]["value"] == "{uuid}"
+    assert chosen["cleanSession"]["value"] == "true"
+    assert row.subscription("agent/query/ask", "orchestrator") == "$share/orchestrator/agent/query/ask"
+    assert row.spell("agent/query/ask") == "agent/query/ask"
+
+
+def test_a_rabbitmq_queue_outlives_its_consumers() -> None:
+    chosen = {name: row.get("value") for name, row in settings(COMPONENTS / "pubsub" / "rabbitmq").items()}
+    assert chosen["durable"] == "true"
+    assert chosen["deletedWhenUnused"] == "false"
+    assert chosen["requeueInFailure"] == "true"
+    assert chosen["deliveryMode"] == "2"
+
+
+def test_a_kafka_consumer_begins_with_the_oldest_message() -> None:
+    assert settings(COMPONENTS / "pubsub" / "kafka")["initialOffset"]["value"] == "oldest"
