@@ -61,16 +61,17 @@ def find_program(name: str, packages: Sequence[str], mend: str, progress: Progre
 
     Raises MissingServerError, with `mend`, where it is neither there nor to be had.
     """
-    found = _look_for(name)
+    found = installed_program(name)
     if found is None and debian.can_install():
         debian.install(packages, progress)
-        found = _look_for(name)
+        found = installed_program(name)
     if found is None:
         raise MissingServerError(f"{name} is not on this machine: {mend}")
     return found
 
 
-def _look_for(name: str) -> Path | None:
+def installed_program(name: str) -> Path | None:
+    """Return where a program lies on this machine, or None."""
     path = os.pathsep.join([os.environ.get("PATH", os.defpath), *_SYSTEM_FOLDERS])
     found = shutil.which(name, path=path)
     return Path(found) if found else None
