@@ -12,6 +12,7 @@ from fastapi import FastAPI
 from pydantic import JsonValue
 
 from dovecote import topics
+from dovecote.acceptance import accept
 from dovecote.app import App
 from dovecote.budget import Budget
 from dovecote.conversation import prompt
@@ -60,14 +61,13 @@ class Agent:
 
     async def accept(self, task: Message) -> None:
         """Take a task: start its workflow, or answer again if it is done already."""
-        workflows = self._app.running.ports.workflows
         if prompt(task.content).strip() == "":
             raise InvalidInputError(f"task {task.id!r} from {task.sender!r} has no content")
-        data = task.model_dump(mode="json")
-        if not await workflows.schedule(WORKFLOW, data, instance_id=task.id):
-            known = await workflows.status(task.id)
-            if known is not None and known.status != "running" and known.output is not None:
-                await self._reply({"task": data, "outcome": known.output})
+        ended = await accept(self._app.running.ports, WORKFLOW, task, taker=self.name)
+        if ended is not None:
+            failure = Failure(type=ended.error_type, message=ended.error).model_dump(mode="json")
+            outcome = {"error": failure} if ended.status == "failed" else ended.output
+            await self._reply({"task": task.model_dump(mode="json"), "outcome": outcome})
 
     def _loop(self, context: WorkflowContext, data: Any) -> Steps:
         task = Message.model_validate(data)

@@ -68,27 +68,41 @@ class Deliveries:
         self, key: tuple[str, str], attempt: int, verdict: Status, error: Exception, more: dict[str, JsonValue]
     ) -> None:
         topic, message_id = key
-        reason = Message(
-            id=f"{message_id}.{self._app_id}.failure.{attempt}",
-            type=MessageType.EVENT,
-            sender=self._app_id,
-            causation_id=message_id,
-            content={
-                "message_id": message_id,
-                "topic": topic,
-                "consumer": self._app_id,
-                "attempt": attempt,
-                "verdict": verdict,
-                "error": type(error).__name__,
-                "reason": str(error),
-                "traceback": "".join(traceback.format_exception(error)),
-                **more,
-            },
-        )
+        told = failure_of(message_id, topic, self._app_id, error, attempt=attempt, verdict=verdict, **more)
         try:
-            await self._bus.publish(topics.FAILURES, reason)
+            await self._bus.publish(topics.FAILURES, told)
         except UnavailableError:
             log.exception("%s: the reason of a failed attempt at %s could not be published", *key)
+
+
+def failure_of(  # noqa: PLR0913 - what is known of a failed attempt
+    message_id: str,
+    topic: str,
+    consumer: str,
+    error: Exception,
+    *,
+    attempt: int,
+    verdict: Status,
+    **more: JsonValue,
+) -> Message:
+    """The reason of a failed attempt at a message, as the recorder keeps it; published to the failures topic."""
+    return Message(
+        id=f"{message_id}.{consumer}.failure.{attempt}",
+        type=MessageType.EVENT,
+        sender=consumer,
+        causation_id=message_id,
+        content={
+            "message_id": message_id,
+            "topic": topic,
+            "consumer": consumer,
+            "attempt": attempt,
+            "verdict": verdict,
+            "error": type(error).__name__,
+            "reason": str(error),
+            "traceback": "".join(traceback.format_exception(error)),
+            **more,
+        },
+    )
 
 
 def _key(subscription: Subscription, event: JsonValue) -> tuple[str, str]:

@@ -85,6 +85,11 @@ class Message(BaseModel):
             metadata=self.metadata,
         )
 
+    def accepted(self, *, sender: str) -> "Message":
+        """The news that `sender` has this task: it need not be sent again, and its answer will come."""
+        told = self.reply({"state": "accepted"}, sender=sender, kind=MessageType.STATUS)
+        return told.model_copy(update={"id": f"{self.id}.accepted"})
+
     def expired(self, at: datetime | None = None) -> bool:
         """Whether its time to live or its deadline has passed."""
         at = at or now()

@@ -7,8 +7,16 @@ from fastapi import FastAPI
 from pydantic import BaseModel, JsonValue, ValidationError
 
 from dovecote import topics
+from dovecote.acceptance import accept
 from dovecote.app import App
-from dovecote.errors import ConfigurationError, DovecoteError, InvalidInputError, NotFoundError
+from dovecote.delivery import failure_of
+from dovecote.errors import (
+    AgentUnavailableError,
+    ConfigurationError,
+    DovecoteError,
+    InvalidInputError,
+    NotFoundError,
+)
 from dovecote.messages import Message, MessageType, new_id
 from dovecote.plan import Execution, Plan
 from dovecote.ports import Retry, Steps, Usage, WorkflowContext
@@ -40,7 +48,8 @@ class Orchestrator:
         self._plan: Plan | None = None
         self._content: type[BaseModel] | None = None
         self._app.workflows[PLAN] = self._follow
-        self._app.activities |= {"find": self.find, "send": self.send, "call": self.call, "finish": self.finish}
+        self._app.activities |= {"find": self.find, "send": self.send, "call": self.call}
+        self._app.activities |= {"give_up": self.give_up, "finish": self.finish}
         self._app.subscribe(topics.inbox(name))(self.take_reply)
         self._app.subscribe(topics.QUERY_ASK, default_type=MessageType.QUERY)(self.take_query)
         route = self._app.router.add_api_route
@@ -78,9 +87,8 @@ class Orchestrator:
 
     async def take_query(self, query: Message) -> None:
         """A question from the bus, from a Dovecote app or from a stock client's plain JSON."""
-        reply_to = query.reply_to or topics.QUERY_RESPONSE
         content = query.content if isinstance(query.content, dict) else {"question": query.content}
-        await self._accept(query.model_copy(update={"reply_to": reply_to, "content": content}))
+        await self._accept(query.model_copy(update={"content": content}))
 
     async def take_reply(self, reply: Message) -> None:
         """An agent's answer: wakes the plan that asked."""
@@ -113,9 +121,11 @@ class Orchestrator:
         except ValidationError as error:
             problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
             raise InvalidInputError(f"task {message.id!r} does not fit: {problems}") from error
-        data = message.model_dump(mode="json")
-        if await self._app.running.ports.workflows.schedule(PLAN, data, instance_id=message.id):
+        ended = await accept(self._app.running.ports, PLAN, message, taker=self.name)
+        if ended is None:
             self._tell(message.id, "started", f"{self.name} takes the task")
+        else:
+            await self._answer(message, await self.status(message.id))
 
     def _follow(self, context: WorkflowContext, data: Any) -> Steps:
         assert self._plan is not None  # noqa: S101 - see `app`
@@ -157,6 +167,16 @@ class Orchestrator:
         await running.ports.bus.publish(topics.inbox(agent), message)
         return agent
 
+    async def give_up(self, data: dict[str, Any]) -> JsonValue:
+        """Activity: make a dead letter, with its reason, of a task that no agent has taken."""
+        message, agent = Message.model_validate(data["message"]), data["agent"]
+        bus = self._app.running.ports.bus
+        error = AgentUnavailableError(data["reason"])
+        told = failure_of(message.id, topics.inbox(agent), agent, error, attempt=data["sent"], verdict="DROP")
+        await bus.publish(topics.FAILURES, told)
+        await bus.publish(topics.DEAD_LETTERS, message)
+        return None
+
     async def call(self, data: dict[str, Any]) -> JsonValue:
         """Activity: call a tool's function."""
         request = ToolRequest.model_validate(data["request"])
@@ -176,11 +196,15 @@ class Orchestrator:
         event = self._event(task.id, kind, text, kind)
         event.data["result"] = data["result"]
         await bus.publish(topics.TASK_EVENTS, event.to_message())
-        if task.reply_to:
-            answer = MessageType.ERROR if result.error else MessageType.RESPONSE
-            reply = task.reply(result.model_dump(mode="json"), sender=self.name, kind=answer)
-            await bus.publish(task.reply_to, reply)
+        await self._answer(task, result)
         return None
+
+    async def _answer(self, task: Message, result: TaskResult) -> None:
+        reply_to = task.reply_to or (topics.QUERY_RESPONSE if task.type is MessageType.QUERY else None)
+        if reply_to:
+            kind = MessageType.ERROR if result.error else MessageType.RESPONSE
+            reply = task.reply(result.model_dump(mode="json"), sender=self.name, kind=kind)
+            await self._app.running.ports.bus.publish(reply_to, reply)
 
     def _tell(self, task_id: str, kind: Literal["started"], text: str, key: str = "task") -> None:
         self._app.running.feed.tell(self._event(task_id, kind, text, key))

@@ -2,7 +2,7 @@
 
 A plan is a generator function that yields what it wants: `ctx.find(…)`, `ctx.ask(…)`, `ctx.call(…)`,
 `ctx.gather(…)`, `ctx.approve(…)`. A task that an agent was asked travels over the bus with an id that
-follows from the plan's, and is sent again, same id, until its answer is there.
+follows from the plan's, and is sent again, same id, until its answer is there (dovecote.asking).
 """
 
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import BaseModel, JsonValue
 
 from dovecote import topics
+from dovecote.asking import Asking
 from dovecote.errors import DeadlineError, DovecoteError, TaskFailedError
 from dovecote.messages import Message, MessageType
 from dovecote.ports import Retry, WorkflowContext
@@ -156,23 +157,10 @@ class Execution:
             metadata=self._task.metadata,
         )
         began = self._context.current_utc_datetime
-        left = wish.timeout or self._settings.ask_timeout
-        pause = self._settings.resend_after
         # One that was found in this plan runs; of another the first try makes sure.
         agent = wish.agent if wish.agent in self._found else None
-        while True:
-            data: dict[str, JsonValue] = {"message": message.model_dump(mode="json"), "agent": agent}
-            agent = yield self._context.call_activity("send", data, self._patience)
-            try:
-                reply = yield self._context.wait_for_external_event(
-                    f"reply.{request_id}", timedelta(seconds=min(pause, left))
-                )
-                break
-            except TimeoutError:
-                left -= pause
-                if left <= 0:
-                    raise DeadlineError(f"agent {wish.agent!r} did not answer in time") from None
-                pause *= 2
+        asking = Asking(self._context, message, self._settings)
+        reply = yield from asking.until_answered(agent, self._patience, wish.timeout or self._settings.ask_timeout)
         if reply["type"] == MessageType.ERROR:
             failure = Failure.model_validate(reply["content"])
             self.steps.append(

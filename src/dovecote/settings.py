@@ -28,7 +28,10 @@ class Settings(BaseSettings):
     agent_wait: float = Field(20.0, ge=0, description="seconds to wait for an agent that is not running")
     model_wait: float = Field(60.0, ge=0, description="seconds to go on trying a model or a tool that is away")
     ask_timeout: float = Field(600.0, gt=0, description="seconds until an agent that was asked is given up")
-    resend_after: float = Field(30.0, gt=0, description="seconds until an unanswered task is sent again")
+    resend_after: float = Field(5.0, gt=0, description="seconds until an unanswered task is sent again")
+    accept_timeout: float = Field(
+        300.0, gt=0, description="seconds until a task that no agent has taken is a dead letter"
+    )
     stop_timeout: int = Field(
         7, gt=0, description="seconds for requests, and then for activities, to finish at a stop"
     )

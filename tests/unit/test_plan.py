@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from dovecote import AgentResult, PlanContext, topics
+from dovecote import AgentResult, PlanContext
 from dovecote.errors import DovecoteError, NotFoundError
 from dovecote.results import TaskResult
 from dovecote.testing import Network
 from tests.support.eventually import eventually
-from tests.support.plans import Job, Steps, asking, run, running
+from tests.support.plans import Job, Steps, run, running
 
 
 async def test_a_plan_finds_agents_by_what_they_can_do() -> None:
@@ -170,48 +170,6 @@ async def test_a_word_for_an_unknown_task_is_not_found() -> None:
     async with running(plan) as net:
         with pytest.raises(NotFoundError, match="there is no task 'nobody'"):
             await net.invoke("lead", "tasks/nobody/approvals/budget", {})
-
-
-async def test_an_unanswered_task_is_sent_again_with_the_same_id_until_it_is_answered() -> None:
-    async with running(asking(), resend_after=30) as net:
-        inbox = net.bus._groups[topics.inbox("ann")]["ann"]
-        consumer = inbox.members.pop()
-        pending = asyncio.create_task(net.ask({}))
-        sent = await _sent(net, 1)
-        inbox.waiting.clear()  # lost, as a broker that keeps nothing loses it
-        inbox.members.append(consumer)
-        await net.advance(31)
-        assert (await pending).answer == "ann: go"
-        assert [event["id"] for event in net.bus.events(topics.inbox("ann"))] == [sent[0]["id"]] * 2
-
-
-async def _sent(net: Network, count: int) -> list[dict[str, Any]]:
-    """The tasks sent to ann, when there are so many and the plan waits for the answer."""
-
-    def look() -> list[dict[str, Any]] | None:
-        sent = net.bus.events(topics.inbox("ann"))
-        runs = net.workflows("lead").instances()
-        actions = [action for run in runs for action in net.workflows("lead").history(run).actions]
-        return sent if len(sent) == count and actions[-1].kind == "event" else None
-
-    found: list[dict[str, Any]] = await eventually(look, f"{count} tasks sent")
-    return found
-
-
-async def test_an_agent_that_does_not_answer_in_time_is_a_deadline() -> None:
-    async def hang(*_: Any) -> str:
-        await asyncio.Event().wait()
-        return "never"
-
-    async with running(asking(timeout=45), hang, resend_after=30) as net:
-        pending = asyncio.create_task(net.ask({}))
-        await _sent(net, 1)
-        await net.advance(31)
-        await _sent(net, 2)
-        await net.advance(16)
-        result = await pending
-    assert result.error is not None
-    assert (result.error.type, result.error.message) == ("DeadlineError", "agent 'ann' did not answer in time")
 
 
 async def test_an_agent_that_does_not_run_is_named_with_those_that_do() -> None:
