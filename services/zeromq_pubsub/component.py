@@ -47,13 +47,15 @@ class Component(PubSubServicer):
 
     async def close(self) -> None:
         """Leave the broker, and end it if it runs here."""
-        if self._connection is not None:
-            await self._connection.close()
-            self._connection = None
-        if self._broker is not None:
-            self._broker.cancel()
-            await asyncio.gather(self._broker, return_exceptions=True)
-            self._broker = None
+        connection, self._connection = self._connection, None
+        running, self._broker = self._broker, None
+        try:
+            if connection is not None:
+                await connection.close()
+        finally:
+            if running is not None:
+                running.cancel()
+                await asyncio.gather(running, return_exceptions=True)
 
     async def Init(self, request: wire.PubSubInitRequest, context: Context) -> wire.PubSubInitResponse:  # noqa: N802
         """Connect to the broker; a sidecar that has started again calls this again."""
@@ -126,13 +128,13 @@ class Component(PubSubServicer):
     async def _open(self, properties: Mapping[str, str]) -> None:
         settings = read_settings(properties)
         await self.close()
+        connection = Connection(settings)
         if settings.start_proxy:
             self._broker = asyncio.create_task(be_broker(settings))
-        connection = Connection(settings)
         try:
             await self._opened(connection, settings)
         except BaseException:
-            await connection.close()
+            self._connection = connection
             await self.close()
             raise
         self._connection = connection

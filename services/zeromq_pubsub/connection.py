@@ -14,7 +14,7 @@ import zmq
 import zmq.asyncio
 
 from services.zeromq_pubsub import frames
-from services.zeromq_pubsub.errors import BrokerUnavailableError, QueueFullError, TopicError
+from services.zeromq_pubsub.errors import BrokerUnavailableError, QueueFullError, SettingError, TopicError
 from services.zeromq_pubsub.frames import Frames
 from services.zeromq_pubsub.queues import Message
 from services.zeromq_pubsub.settings import Settings
@@ -67,14 +67,21 @@ class Stream:
 
 
 class Connection:
-    """One member of a consumer group; belongs to one event loop."""
+    """One member of a consumer group; belongs to one event loop, and is to be closed.
+
+    Raises SettingError if the broker's address is none.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._context = zmq.asyncio.Context()
         identity = uuid.uuid4().bytes
-        self._frontend = self._connect(settings.frontend, identity)
-        self._backend = self._connect(settings.backend, identity)
+        try:
+            self._frontend = self._connect(settings.frontend, identity)
+            self._backend = self._connect(settings.backend, identity)
+        except zmq.ZMQError as error:
+            self._context.destroy(linger=0)
+            raise SettingError(f"broker_address: {settings.broker_address!r} is no address: {error}") from error
         self._numbers = count(1)
         self._answers: dict[bytes, asyncio.Future[int]] = {}
         self._inboxes: defaultdict[bytes, _Inbox] = defaultdict(_Inbox)
@@ -100,13 +107,15 @@ class Connection:
         """Leave the group; what was delivered and not settled goes to others."""
         for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        with contextlib.suppress(zmq.Again):
-            await self._backend.send_multipart([frames.LEAVE], flags=zmq.NOBLOCK)
+        leaving = asyncio.ensure_future(self._backend.send_multipart([frames.LEAVE], flags=zmq.NOBLOCK))
+        if leaving.done():
+            leaving.exception()  # a full socket says so, and the broker misses the beats
         for socket in (self._frontend, self._backend):
-            socket.close(self._settings.linger)
-        # Waits for what lingers, so it must not hold up the loop.
-        await asyncio.to_thread(self._context.term)
+            # To a broker that was never heard of, nothing will get through.
+            socket.close(self._settings.linger if self._heard.is_set() else 0)
+        # Waits for what lingers, so it must not hold up the loop, and whoever waits for it may be cancelled.
+        ended = asyncio.get_running_loop().run_in_executor(None, self._context.term)
+        await asyncio.shield(asyncio.gather(ended, *self._tasks, return_exceptions=True))
 
     async def publish(self, topic: str, messages: Sequence[Message]) -> None:
         """Return when the broker has taken all messages, in their order.

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from services.zeromq_pubsub.broker import serve_broker
 from services.zeromq_pubsub.errors import ZeroMqError
-from services.zeromq_pubsub.serving import serve, serve_beside
 from services.zeromq_pubsub.settings import read_settings
 
 
@@ -33,6 +32,9 @@ def main(arguments: Sequence[str]) -> int:
         if options.command == "broker":
             given = dict(setting.partition("=")[::2] for setting in options.settings)
             return asyncio.run(serve_broker(read_settings({"consumerID": "broker", **given})))
+        # The broker does without Dapr's protocol, which takes half a second to import.
+        from services.zeromq_pubsub.serving import serve, serve_beside  # noqa: PLC0415
+
         if options.sidecar:
             return asyncio.run(serve_beside(options.socket, options.sidecar, options.directory))
         return asyncio.run(serve(options.socket))

@@ -13,6 +13,7 @@ from grpc_reflection.v1alpha import reflection_pb2
 
 from services.zeromq_pubsub.broker import Broker
 from services.zeromq_pubsub.component import LARGEST
+from services.zeromq_pubsub.connection import Connection
 from services.zeromq_pubsub.proto import common_pb2, pubsub_pb2
 from services.zeromq_pubsub.settings import read_settings
 from tests.support.eventually import eventually
@@ -25,14 +26,14 @@ EXTERNAL = {"proxy_mode": "external", "connect_timeout": "3000"}
 @contextlib.asynccontextmanager
 async def broker(settings: dict[str, str], settle: float = 0.0) -> AsyncIterator[Broker]:
     one = Broker(read_settings({"consumerID": "broker", **settings}), settle)
-    one.bind()
-    running = asyncio.create_task(one.run())
-    try:
-        yield one
-    finally:
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
-        one.close()
+    with contextlib.closing(one):
+        one.bind()
+        running = asyncio.create_task(one.run())
+        try:
+            yield one
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
 
 
 @pytest.fixture
@@ -300,6 +301,22 @@ async def test_a_broker_that_is_not_there_stops_the_sidecar_with_the_mend(
         code, text = await refused(one.init("writer", **ports, proxy_mode="external", connect_timeout="300"))
         assert code == grpc.StatusCode.UNAVAILABLE
         assert "within 300 ms: start it, or mend broker_address, port and backend_port" in text
+
+
+async def test_an_address_that_is_none_stops_the_sidecar_by_its_name(tmp_path: Path) -> None:
+    async with sidecar(tmp_path) as one:
+        code, text = await refused(one.init("writer", broker_address="no address"))
+        assert code == grpc.StatusCode.INVALID_ARGUMENT
+        assert text.startswith("broker_address: 'no address' is no address")
+
+
+async def test_closing_that_is_cancelled_half_way_leaves_nothing_open(ports: dict[str, str]) -> None:
+    one = Connection(read_settings({"consumerID": "writer", **ports, **EXTERNAL}))
+    closing = asyncio.create_task(one.close())
+    await asyncio.sleep(0)
+    closing.cancel()
+    await asyncio.gather(closing, return_exceptions=True)
+    await eventually(lambda: one._context.closed, "the context's end")
 
 
 async def test_a_broker_cannot_be_embedded_at_an_address_of_another_machine(tmp_path: Path) -> None:
