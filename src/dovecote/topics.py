@@ -38,6 +38,11 @@ class Capabilities(BaseModel):
     durable: bool
     streams: int = 1
 
+    @property
+    def names(self) -> tuple[str, str, int]:
+        """What decides the names that an app subscribes to: two brokers with the same are subscribed to alike."""
+        return self.separator, self.group_prefix, self.streams
+
     def spell(self, topic: str) -> str:
         """The broker's form of a logical topic. Raises ConfigurationError for an illegal name."""
         if not _LEGAL.fullmatch(topic):

@@ -188,7 +188,11 @@ def test_the_commands_of_the_first_screen_do_what_is_shown(shell: Shell) -> None
     assert processes_of(shell.folder) == []
 
 
-def test_the_system_runs_by_hand(shell: Shell) -> None:
+@pytest.mark.parametrize("broker", ["redis", "mqtt"])
+def test_the_system_runs_by_hand(shell: Shell, broker: str) -> None:
+    run_file = shell.folder / "dapr.yaml"
+    lines = run_file.read_text().replace("- ./components/pubsub/redis", f"- ./components/pubsub/{broker}")
+    run_file.write_text(lines)
     runtime = get_runtime(Progress())
     shell.env["PATH"] = f"{runtime.dapr.parent}{os.pathsep}{shell.env['PATH']}"
     shell.env["DAPR_RUNTIME_PATH"] = str(runtime.home)
@@ -202,6 +206,13 @@ def test_the_system_runs_by_hand(shell: Shell) -> None:
         # The apps start by themselves here, each importing what it needs.
         wait_until(answered, "an answer", 300)
         assert "1024" in last[0].stdout, output.read_text()
+
+
+def test_make_run_takes_another_broker(shell: Shell) -> None:
+    done = shell.run("make run BROKER=mqtt ONCE=1")
+    assert done.returncode == 0, done.stderr
+    assert shown_answer(RUN) in shape(done.stdout)
+    assert "mosquitto" in done.stdout + done.stderr
 
 
 def load(text: str, name: str, folder: Path) -> Any:

@@ -1,7 +1,7 @@
 """The whole system as tests run it: real sidecars, a scripted model, and one tool with an effect."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 
 from deploy.local.runfile import App, load_run_file
+from deploy.local.spawning import Program
 from deploy.local.system import System
 from tests.support.model_server import ModelServer
 
@@ -76,16 +77,24 @@ def whole_apps() -> list[App]:
 
 
 @contextmanager
-def whole(home: Path, env: Mapping[str, str], broker: str | None = None) -> Iterator[Whole]:
+def whole(
+    home: Path,
+    env: Mapping[str, str],
+    broker: str | None = None,
+    *,
+    checkout: Path = CHECKOUT,
+    programs: Sequence[Program] = (),
+) -> Iterator[Whole]:
     """A running system in a home of its own, ended afterwards; `broker` is a folder of `components/pubsub`."""
     home.mkdir(parents=True, exist_ok=True)
     with (
         ModelServer() as model,
         System(
-            CHECKOUT,
+            checkout,
             home,
             apps=whole_apps(),
             broker=broker,
+            programs=programs,
             with_model=False,
             env={"DEMO_MODEL_URL": model.url, **env},
         ) as system,

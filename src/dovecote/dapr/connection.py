@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from fastapi import FastAPI
 
@@ -16,12 +16,13 @@ from dovecote.dapr.sidecar import COMPONENTS, PUBSUB, Sidecar
 from dovecote.dapr.state import DaprState
 from dovecote.dapr.workflow import DaprWorkflows
 from dovecote.delivery import Deliveries
-from dovecote.errors import UnavailableError
+from dovecote.errors import DovecoteError, UnavailableError
 from dovecote.ports import Ports
 from dovecote.settings import Settings
 from dovecote.topics import Capabilities, read_capabilities
 
 log = logging.getLogger(__name__)
+_LOOK: Final = 2.0  # seconds between two looks at which broker it is
 
 if TYPE_CHECKING:
     from dovecote.app import App
@@ -35,6 +36,7 @@ class Connection:
         self._settings = settings
         self._sidecar = Sidecar(settings.dapr_http_port)
         self._capabilities: Capabilities | None = None
+        self._broker = ""
         self._workflows = DaprWorkflows(settings.dapr_grpc_port)
         self._model = DaprModel(self._sidecar, settings.dapr_grpc_port)
         self._worker_started = False
@@ -55,11 +57,32 @@ class Connection:
         )
 
     async def capabilities(self) -> Capabilities:
-        """The active broker's row, by the component type that the sidecar reports."""
-        if self._capabilities is None:
-            kind = await self._sidecar.component_type(PUBSUB)
+        """The active broker's row, by the component type that the sidecar reported last."""
+        return self._capabilities or await self.look()
+
+    async def look(self) -> Capabilities:
+        """The active broker's row, by the component type that the sidecar reports now."""
+        kind = await self._sidecar.component_type(PUBSUB)
+        if self._capabilities is None or kind != self._broker:
+            log.log(logging.WARNING if self._broker else logging.INFO, "component %r is now %s", PUBSUB, kind)
+            self._broker = kind
             self._capabilities = read_capabilities(self._settings.capabilities, kind)
         return self._capabilities
+
+    async def follow_broker(self) -> None:
+        """Subscribe anew when the component file has become another broker's while the system runs.
+
+        A sidecar that loads the new component without starting again keeps to the names of topics that it was told
+        at its start: where the new broker spells them in another way, it is asked to start again.
+        """
+        while True:
+            await asyncio.sleep(_LOOK)
+            before = self._capabilities
+            try:
+                if before is not None and (await self.look()).names != before.names:
+                    await self._sidecar.shut_down()
+            except DovecoteError as error:
+                log.error("the broker has changed, and topics keep their names: %s", error)  # noqa: TRY400 - the cause is no bug
 
     async def start_worker(self) -> None:
         """Connect the workflow worker as soon as the sidecar takes calls."""
@@ -106,12 +129,14 @@ async def connect(app: "App", api: FastAPI, settings: Settings) -> AsyncIterator
     Returns at once: the sidecar looks for the app's port first, and the app must listen by then.
     """
     connection = Connection(app, settings)
-    Inbound(api, app, connection.deliveries, connection.capabilities)
-    starting = asyncio.create_task(connection.start_worker())
+    Inbound(api, app, connection.deliveries, connection.look)
+    tasks = [asyncio.create_task(work()) for work in (connection.start_worker, connection.follow_broker)]
     try:
         yield connection.ports
     finally:
-        starting.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await starting
+        for task in tasks:
+            task.cancel()
+        for task in tasks:
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
         await connection.close()

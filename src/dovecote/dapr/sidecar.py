@@ -70,6 +70,12 @@ class Sidecar:
                 pass
             await asyncio.sleep(_POLL)
 
+    async def shut_down(self) -> None:
+        """Ask the sidecar to end, in order; whoever started it starts it again."""
+        status, body = await self.request("POST", "/v1.0/shutdown", limit=5)
+        if status >= 300:  # noqa: PLR2004 - HTTP
+            raise failure("ending the sidecar", status, body)
+
     async def wait_until_healthy(self) -> None:
         """Return when the sidecar takes calls."""
         while True:

@@ -1,0 +1,73 @@
+"""The broker is swapped by editing the active component file, while questions are being answered."""
+
+import shutil
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from deploy.local.brokers import mosquitto
+from deploy.local.brokers.server import Server, Site
+from deploy.local.progress import Progress
+from tests.support.waiting import wait_until
+from tests.support.whole import CHECKOUT, Whole, whole
+from tests.support.zeromq import free_ports
+
+pytestmark = pytest.mark.timeout(1500)
+
+QUESTIONS = 8
+SCRIPT = {
+    "rules": [
+        {
+            "name": "look up",
+            "when": {"system": "clerk", "tool_results": 0},
+            "delay": 0.4,
+            "tool_calls": [{"name": "ledger_deposit", "arguments": {"account": "till", "amount": 1}}],
+        },
+        {"name": "find", "when": {"system": "clerk"}, "delay": 0.4, "text": "Found."},
+        {"name": "write", "when": {"system": "write the answer"}, "delay": 0.4, "text": "Written."},
+        {"name": "review", "when": {"system": "check the draft"}, "delay": 0.4, "text": "APPROVE"},
+    ]
+}
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A run file and components of this test's own, to edit."""
+    folder = tmp_path / "checkout"
+    shutil.copytree(CHECKOUT / "components", folder / "components")
+    shutil.copy(CHECKOUT / "dapr.yaml", folder)
+    (folder / ".venv").symlink_to(CHECKOUT / ".venv")
+    return folder
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Server:
+    """The broker to change over to."""
+    folder = tmp_path / "mqtt"
+    folder.mkdir()
+    return mosquitto.server(Site(folder, [int(free_ports()["port"])], "secret", {}), Progress())
+
+
+@pytest.fixture
+def system(checkout: Path, server: Server, tmp_path: Path) -> Iterator[Whole]:
+    env = {"DOVECOTE_RESEND_AFTER": "2", **server.variables}
+    with whole(tmp_path / "home", env, checkout=checkout, programs=[server.program]) as running:
+        yield running
+
+
+def test_editing_the_active_component_file_changes_the_broker_under_way(
+    system: Whole, checkout: Path, documents: Path
+) -> None:
+    system.model.set_script(SCRIPT)
+    with ThreadPoolExecutor(QUESTIONS) as pool:
+        answers = [pool.submit(system.ask, f"Question {number}?", documents, 120) for number in range(QUESTIONS)]
+        wait_until(lambda: len(system.model.calls()) >= 3, "questions are being answered")
+        components = checkout / "components" / "pubsub"
+        shutil.copy(components / "mqtt" / "pubsub.yaml", components / "redis" / "pubsub.yaml")
+        results = [answer.result() for answer in answers]
+    assert [result["status"] for result in results] == ["completed"] * QUESTIONS
+    assert system.balance("till") == QUESTIONS
+    later = system.ask("And now?", docs=documents)
+    assert later["status"] == "completed"
