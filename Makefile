@@ -21,12 +21,12 @@ MAKEOVERRIDES :=
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup runtime run ask agents doctor down test lint format unit e2e bench lock proto pages clean
+.PHONY: help setup runtime run ask agents doctor down test lint format unit e2e conformance bench lock proto pages clean
 
 ##@ Use it
 help: ## this list
 	@awk 'BEGIN {FS = ":.*## "} /^##@ / {printf "\n%s\n", substr($$0, 5)} \
-	  /^[a-z0-9-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
+	  /^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
 
 run: $(STAMP) ## start everything, answer a first question, serve until Ctrl-C (Q= DOCS= BROKER= LLM= ONCE=1)
 	@exec $(BIN)/dovecote up $${MAKE_BROKER:+--broker="$$MAKE_BROKER"} $${MAKE_LLM:+--llm="$$MAKE_LLM"} \
@@ -67,6 +67,9 @@ unit: $(STAMP) ## the tests of single parts, which start nothing: half a minute
 e2e: runtime ## the tests on a real system
 	@$(BIN)/pytest tests/e2e
 
+conformance: runtime ## one behaviour over every broker, as a table (BROKER= for one)
+	@$(BIN)/pytest tests/conformance $${MAKE_BROKER:+--broker="$$MAKE_BROKER"}
+
 bench: runtime ## measure against bare Dapr
 	@$(BIN)/python -m bench
 
@@ -79,8 +82,8 @@ proto: $(STAMP) ## generate the code of the ZeroMQ component's protocol again
 	  python-grpc-tools-protoc -I . --python_out=. --pyi_out=. $(PROTO)/common.proto $(PROTO)/pubsub.proto \
 	  --grpc_python_out=. && rm $(PROTO)/common_pb2_grpc.py
 
-pages: $(STAMP) ## write .env.example and the table in components/README.md again
-	@$(BIN)/python -m dovecote.cli.pages
+pages: $(STAMP) ## write .env.example and the tables in components/README.md again
+	@$(BIN)/python -m dovecote.cli.pages && $(BIN)/python -m tests.conformance.table
 
 clean: ## remove what was made here: .venv, caches, and the data of the local system
 	@if [ -e $(STAMP) ]; then $(BIN)/python -m deploy.local down; fi

@@ -28,7 +28,10 @@ def inbox(app_id: str) -> str:
 
 
 class Capabilities(BaseModel):
-    """One broker's row of components/capabilities.yaml."""
+    """One broker's row of components/capabilities.yaml.
+
+    `exceptions` has the reason why the broker lacks a behaviour, by the behaviour's name in tests/conformance.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -37,6 +40,7 @@ class Capabilities(BaseModel):
     group_prefix: str
     durable: bool
     streams: int = 1
+    exceptions: dict[str, str] = {}
 
     @property
     def names(self) -> tuple[str, str, int]:

@@ -1,6 +1,5 @@
 """A scripted model on a real port, for tests in which something else calls it."""
 
-import random
 import socket
 import threading
 from collections.abc import Mapping
@@ -12,8 +11,8 @@ import uvicorn
 
 from services.demo_model.app import create_app
 from services.demo_model.script import Script
+from tests.support.ports import bound_socket
 
-_FIRST_PORT, _LAST_PORT = 18000, 20999
 _START_DEADLINE = 10.0
 _STOP_DEADLINE = 10.0
 
@@ -27,7 +26,7 @@ class ModelServer:
 
     def __init__(self, script: Script | Mapping[str, Any] | None = None) -> None:
         self._script = _script(script)
-        self._socket = _bound()
+        self._socket = bound_socket()
         self.port: int = self._socket.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}/v1"
         config = uvicorn.Config(
@@ -91,19 +90,3 @@ class _Announcing(uvicorn.Server):
 
 def _script(script: Script | Mapping[str, Any] | None) -> Script:
     return script if isinstance(script, Script) else Script.model_validate(dict(script or {}))
-
-
-def _bound() -> socket.socket:
-    """A socket that is bound already, so that nobody can take the port in between."""
-    ports = list(range(_FIRST_PORT, _LAST_PORT))
-    random.shuffle(ports)
-    for port in ports:
-        candidate = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        candidate.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            candidate.bind(("127.0.0.1", port))
-        except OSError:
-            candidate.close()
-            continue
-        return candidate
-    raise OSError(f"no port between {_FIRST_PORT} and {_LAST_PORT} is free on 127.0.0.1")

@@ -309,9 +309,10 @@ def test_a_network_without_a_directory_says_which_apps_need_one() -> None:
     assert "services.directory.main" in caught.value.mend
 
 
-def test_a_network_has_each_app_once() -> None:
-    with pytest.raises(ConfigurationError, match="two apps of the network are called 'a'"):
-        Network([App("a"), App("a")])
+def test_a_network_has_each_app_object_once() -> None:
+    app = App("a")
+    with pytest.raises(ConfigurationError, match="app 'a' is given twice"):
+        Network([app, app])
 
 
 async def test_what_is_no_app_of_ours_is_refused() -> None:

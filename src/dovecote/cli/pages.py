@@ -55,18 +55,18 @@ def secrets(components: Path) -> dict[str, list[str]]:
 
 def capability_table(capabilities: dict[str, dict[str, Any]]) -> str:
     """The rows of capabilities.yaml as a Markdown table."""
-    columns = list(dict.fromkeys(key for row in capabilities.values() for key in row))
+    columns = list(dict.fromkeys(key for row in capabilities.values() for key in row if key != "exceptions"))
     rows = [["component type", *(column.replace("_", " ") for column in columns)], ["---"] * (len(columns) + 1)]
     for name, row in capabilities.items():
         rows.append([f"`{name}`", *(_cell(row.get(column)) for column in columns)])
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
-def with_table(page: str, table: str) -> str:
+def with_table(page: str, table: str, begin: str = BEGIN, end: str = END) -> str:
     """The page with the table between its two marks; ValueError if it has no marks."""
-    before, rest = page.split(BEGIN)
-    after = rest.split(END)[1]
-    return f"{before}{BEGIN}\n{table}\n{END}{after}"
+    before, rest = page.split(begin)
+    after = rest.split(end)[1]
+    return f"{before}{begin}\n{table}\n{end}{after}"
 
 
 def write_all(checkout: Path) -> None:

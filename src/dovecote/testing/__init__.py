@@ -4,7 +4,7 @@ async with Network([orchestrator, researcher, directory.app], model=ScriptedMode
     result = await net.ask({"question": "Why?"})
 """
 
-from dovecote.testing.bus import Membership, MemoryBus
+from dovecote.testing.bus import MEMORY, Membership, MemoryBus
 from dovecote.testing.clock import Clock
 from dovecote.testing.invoke import MemoryInvoke
 from dovecote.testing.model import ModelCall, ScriptedModel, tool_call, tool_calls
@@ -14,6 +14,7 @@ from dovecote.testing.state import MemoryState
 from dovecote.testing.workflows import MemoryWorkflows
 
 __all__ = [
+    "MEMORY",
     "Clock",
     "Membership",
     "MemoryBus",

@@ -17,7 +17,8 @@ from dovecote.topics import DEAD_LETTERS, Capabilities
 
 log = logging.getLogger(__name__)
 
-_SPELLING: Final = Capabilities(broker="memory", separator="/", group_prefix="", durable=True)
+MEMORY: Final = Capabilities(broker="memory", separator="/", group_prefix="", durable=True)
+"""What the bus in memory can do."""
 
 
 @dataclass
@@ -83,13 +84,13 @@ class MemoryBus:
         """Publish an event as a client without Dovecote does: any CloudEvents event, or what pretends to be one."""
         if not self.available:
             raise UnavailableError(f"publishing to {topic!r}: the broker is not available")
-        self._take(_SPELLING.spell(topic), to_json(event))
+        self._take(MEMORY.spell(topic), to_json(event))
 
     def join(self, app_id: str, subscriptions: Sequence[Subscription], deliveries: Deliveries) -> Membership:
         """Let a replica of an app consume, until it leaves."""
         places = []
         for subscription in subscriptions:
-            topic = _SPELLING.spell(subscription.topic)
+            topic = MEMORY.spell(subscription.topic)
             groups = self._groups[topic]
             if app_id not in groups:
                 groups[app_id] = _Group(deque(_Held(event) for event in self._log[topic]))

@@ -32,13 +32,20 @@ _START_LIMIT: Final = 10.0
 Served = App | FastAPI | Agent | Tools | Orchestrator
 
 
-@dataclass
-class _Host:
-    """What stays of an app while it is stopped."""
+@dataclass(frozen=True)
+class _Kept:
+    """What stays of an app while it is stopped, and what its replicas share."""
 
-    app: App
     state: MemoryState
     workflows: MemoryWorkflows
+
+
+@dataclass
+class _Host:
+    """One replica of an app."""
+
+    app: App
+    kept: _Kept
     lifespan: contextlib.AsyncExitStack = field(default_factory=contextlib.AsyncExitStack)
 
 
@@ -46,6 +53,7 @@ class Network:
     """Runs apps together in memory: `async with Network([...]) as net: result = await net.ask({...})`.
 
     `apps` are what services serve, or the objects behind; agents and tools need the app `directory` among them.
+    Several of one app-id are its replicas, the second called `<app-id>-2`; they share state and workflows.
     `model` answers all agents, or is a model for each by app-id. `settings` are the environment's if not given.
     """
 
@@ -62,17 +70,24 @@ class Network:
         self._model: Model = ScriptedModel() if model is None or isinstance(model, Mapping) else model
         self._settings = settings
         self._running: dict[str, FastAPI] = {}
+        self._reachable: dict[str, FastAPI] = {}
         self._hosts: dict[str, _Host] = {}
+        self._kept: dict[str, _Kept] = {}
         for app in map(_app_of, apps):
-            if app.name in self._hosts:
-                raise ConfigurationError(f"two apps of the network are called {app.name!r}")
-            self._hosts[app.name] = _Host(app, MemoryState(self.clock), MemoryWorkflows(self.clock))
+            self._add(app)
         announced = [host.app.name for host in self._hosts.values() if host.app.kind]
         if announced and DIRECTORY not in self._hosts:
             raise ConfigurationError(
                 f"{', '.join(announced)} cannot be found: the network has no app {DIRECTORY!r}",
                 mend="add services.directory.main.app to the apps",
             )
+
+    def _add(self, app: App) -> None:
+        if any(host.app is app for host in self._hosts.values()):
+            raise ConfigurationError(f"app {app.name!r} is given twice", mend="make an object for each replica")
+        kept = self._kept.setdefault(app.name, _Kept(MemoryState(self.clock), MemoryWorkflows(self.clock)))
+        number = sum(host.app.name == app.name for host in self._hosts.values()) + 1
+        self._hosts[app.name if number == 1 else f"{app.name}-{number}"] = _Host(app, kept)
 
     async def __aenter__(self) -> Self:
         try:
@@ -97,6 +112,7 @@ class Network:
         api = host.app.build(self._connect, self._settings)
         await host.lifespan.enter_async_context(api.router.lifespan_context(api))
         self._running[name] = api
+        self._reachable[api.title] = api
         if host.app.kind and DIRECTORY in self._running:
             try:
                 await asyncio.wait_for(host.app.running.registered.wait(), _START_LIMIT)
@@ -110,6 +126,8 @@ class Network:
             raise ConfigurationError(f"app {name!r} is not running")
         await host.lifespan.aclose()
         del self._running[name]
+        self._reachable.clear()
+        self._reachable.update((api.title, api) for api in self._running.values())
 
     async def ask(
         self,
@@ -143,7 +161,7 @@ class Network:
     @property
     def invoke(self) -> MemoryInvoke:
         """Calls a method of a running app by app-id, as apps call each other."""
-        return MemoryInvoke(self._running)
+        return MemoryInvoke(self._reachable)
 
     def http(self, name: str) -> httpx.AsyncClient:
         """An HTTP client of a running app, as its users have; use it as a context manager."""
@@ -154,11 +172,11 @@ class Network:
 
     def state(self, name: str) -> MemoryState:
         """The state store of an app."""
-        return self._host(name).state
+        return self._host(name).kept.state
 
     def workflows(self, name: str) -> MemoryWorkflows:
         """The workflows of an app."""
-        return self._host(name).workflows
+        return self._host(name).kept.workflows
 
     async def advance(self, seconds: float) -> None:
         """Move the time of timers, limits and leases forward; apps that run renew their leases, as they would."""
@@ -170,28 +188,34 @@ class Network:
 
     @contextlib.asynccontextmanager
     async def _connect(self, app: App, _: FastAPI, settings: Settings) -> AsyncIterator[Ports]:
-        host = self._hosts[app.name]
-        for name, workflow in app.workflows.items():
-            host.workflows.register(name, workflow)
-        for name, activity in app.activities.items():
-            host.workflows.register_activity(name, activity)
+        kept = self._kept[app.name]
+        first = not self._others(app)
+        _register(app, kept.workflows)
         deliveries = Deliveries(app.name, self.bus, settings.concurrency)
         membership = self.bus.join(app.name, app.subscriptions, deliveries)
-        resuming = asyncio.create_task(host.workflows.restart())
+        resuming = asyncio.create_task(kept.workflows.restart() if first else asyncio.sleep(0))
         try:
             yield Ports(
                 bus=self.bus,
                 invoke=self.invoke,
-                state=host.state,
+                state=kept.state,
                 model=self._models.get(app.name, self._model),
-                workflows=host.workflows,
+                workflows=kept.workflows,
                 missing=_nothing,
                 drain=_at_once,
             )
         finally:
             await resuming
             await membership.leave()
-            await host.workflows.close()
+            if others := self._others(app):
+                _register(others[0], kept.workflows)
+            else:
+                await kept.workflows.close()
+
+    def _others(self, app: App) -> list[App]:
+        """The other replicas of an app that run."""
+        hosts = [self._hosts[name] for name in self._running]
+        return [host.app for host in hosts if host.app.name == app.name and host.app is not app]
 
     async def _stop_all(self) -> None:
         async with contextlib.AsyncExitStack() as stack:
@@ -204,13 +228,20 @@ class Network:
         return self._hosts[name]
 
     def _only_orchestrator(self) -> str:
-        names = [name for name, host in self._hosts.items() if PLAN in host.app.workflows]
+        names = list(dict.fromkeys(host.app.name for host in self._hosts.values() if PLAN in host.app.workflows))
         if len(names) != 1:
             raise ConfigurationError(
                 f"the network has {len(names)} orchestrators: {', '.join(names) or 'none'}",
                 mend="name the one to ask",
             )
         return names[0]
+
+
+def _register(app: App, workflows: MemoryWorkflows) -> None:
+    for name, workflow in app.workflows.items():
+        workflows.register(name, workflow)
+    for name, activity in app.activities.items():
+        workflows.register_activity(name, activity)
 
 
 async def _nothing() -> list[str]:

@@ -1,0 +1,80 @@
+"""Receivers: apps that write what they handle into the logbook, and count an effect for each message."""
+
+from collections.abc import Awaitable, Callable, Sequence
+
+from pydantic import BaseModel
+
+from dovecote import App, Message
+from dovecote.effects import Effects, RepeatedCallError
+from dovecote.errors import named
+from dovecote.ports import State
+from tests.conformance.logbook import Entry, Step, Writes
+
+NEWS = "conformance/news"
+LOCAL_NEWS = "conformance/news/local"
+HEAP = "conformance/heap"
+
+
+class Publishing(BaseModel):
+    """Messages to publish, one by one or as a batch."""
+
+    topic: str
+    messages: list[Message]
+    batch: bool = False
+
+
+def receiver(name: str, replica: str, write: Writes) -> App:
+    """One replica of an app that handles all topics of the suite, and publishes what it is told to."""
+    app = App(name)
+
+    def handler(topic: str) -> Callable[[Message], Awaitable[None]]:
+        async def log(step: Step, message: Message) -> None:
+            order = await write(Entry(app=name, replica=replica, topic=topic, step=step, message=message))
+            if order.error:
+                raise named(order.error, order.text)
+
+        async def handle(message: Message) -> None:
+            await log("before", message)
+            await _count_once(app.running.ports.state, message)
+            await log("after", message)
+
+        return handle
+
+    for topic in (NEWS, LOCAL_NEWS):
+        app.subscribe(topic)(handler(topic))
+    app.subscribe(HEAP, bulk=True)(handler(HEAP))
+    _add_routes(app)
+    return app
+
+
+def account_of(message: Message) -> str:
+    """Where a message's effect is counted: the key that says what is the same effect, else its id."""
+    return message.idempotency_key or message.id
+
+
+async def _count_once(state: State, message: Message) -> None:
+    account = account_of(message)
+    while True:
+        effects = Effects(state, account)
+        try:
+            effects.put(account, int(await effects.get(account, 0)) + 1)
+            if await effects.settle(None, failed=False):
+                return
+        except RepeatedCallError:
+            return
+
+
+def _add_routes(app: App) -> None:
+    @app.router.post("/publish", status_code=204)
+    async def publish(what: Publishing) -> None:
+        bus = app.running.ports.bus
+        if what.batch:
+            await bus.publish_batch(what.topic, what.messages)
+        else:
+            for message in what.messages:
+                await bus.publish(what.topic, message)
+
+    @app.router.post("/effects")
+    async def effects(accounts: Sequence[str]) -> dict[str, int]:
+        state = app.running.ports.state
+        return {account: int(await Effects(state, "").get(account, 0)) for account in accounts}

@@ -1,0 +1,123 @@
+"""The fleet: the suite's apps running over one transport, and what a test can do to them."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from pydantic import JsonValue
+
+from dovecote import Message
+from dovecote.errors import DovecoteError, NotFoundError, UnavailableError
+from dovecote.results import TaskResult
+from dovecote.topics import Capabilities
+from tests.conformance.apps.receiver import NEWS, account_of
+from tests.conformance.logbook import Logbook
+from tests.support.eventually import eventually
+
+REPLICAS: Final = {"alpha": 3, "beta": 1, "lead": 1, "worker": 2, "directory": 1, "recorder": 1}
+"""The apps: alpha competes with itself, beta also publishes, lead asks worker."""
+
+
+def names(app: str) -> list[str]:
+    """The names of an app's replicas."""
+    return [app, *(f"{app}-{number}" for number in range(2, REPLICAS[app] + 1))]
+
+
+class Fleet(ABC):
+    """Apps that run over one transport. What a method stops comes back when a test asks for it, or by itself."""
+
+    def __init__(self, broker: Capabilities) -> None:
+        self.broker = broker
+        self.log = Logbook()
+
+    @abstractmethod
+    async def call(self, app: str, path: str, body: JsonValue = None, verb: str = "POST") -> Any:
+        """What an app answers to a request, as its users send it; the error that it names otherwise."""
+
+    @abstractmethod
+    def name_of(self, replica: str) -> str:
+        """The name of a replica that wrote into the logbook."""
+
+    @abstractmethod
+    async def kill(self, replica: str) -> None:
+        """Kill the process of a replica as a crash would; it is started again."""
+
+    @abstractmethod
+    async def kill_sidecar(self, replica: str) -> None:
+        """Kill the sidecar of a replica as a crash would; it is started again."""
+
+    @abstractmethod
+    async def stop(self, app: str) -> None:
+        """End all replicas of an app, with their sidecars."""
+
+    @abstractmethod
+    async def start(self, app: str) -> None:
+        """Start all replicas of an app that was stopped."""
+
+    @abstractmethod
+    async def stop_broker(self) -> None:
+        """Take the broker away."""
+
+    @abstractmethod
+    async def start_broker(self) -> None:
+        """Bring the broker back, with what it keeps."""
+
+    @abstractmethod
+    async def kill_broker(self) -> None:
+        """Kill the broker as a crash would; it is started again."""
+
+    @abstractmethod
+    async def ready(self) -> None:
+        """Return when every app says that it takes work."""
+
+    async def publish(self, *messages: Message, topic: str = NEWS, batch: bool = False) -> None:
+        """Publish from beta, one by one or as a batch."""
+        rows: list[JsonValue] = [message.model_dump(mode="json") for message in messages]
+        await self.call("beta", "publish", {"topic": topic, "messages": rows, "batch": batch})
+
+    async def effects(self, *messages: Message, app: str = "alpha") -> list[int]:
+        """How often the effect of each message took place at an app."""
+        accounts = [account_of(message) for message in messages]
+        counts: Mapping[str, int] = await self.call(app, "effects", [*accounts])
+        return [counts[account] for account in accounts]
+
+    async def handled(self, *messages: Message, app: str = "alpha", seconds: float = 30) -> None:
+        """Return when an app has handled all messages."""
+        await eventually(
+            lambda: all(self.log.handled(message, app) for message in messages),
+            f"all of {len(messages)} messages at {app}",
+            seconds,
+        )
+
+    async def dead_letter(self, message: Message, seconds: float = 30, reasons: int = 1) -> dict[str, Any]:
+        """What the recorder has of a message that was given up, with so many reasons at least."""
+
+        async def look() -> Any:
+            try:
+                letter = await self.call("recorder", f"deadletters/{message.id}", verb="GET")
+            except (NotFoundError, UnavailableError):
+                return None
+            return letter if letter["message"] and len(letter["reasons"]) >= reasons else None
+
+        found: dict[str, Any] = await eventually(look, f"the dead letter {message.id!r} with its reason", seconds)
+        return found
+
+    async def ask(self, questions: Sequence[str]) -> str:
+        """Give the lead a task; returns its id."""
+        started = await self.call("lead", "tasks", {"content": {"questions": [*questions]}})
+        return TaskResult.model_validate(started).task_id
+
+    async def answers(self, task_id: str, seconds: float = 60) -> list[str]:
+        """What the worker answered to the questions of a task."""
+
+        async def look() -> TaskResult | None:
+            try:
+                result = TaskResult.model_validate(await self.call("lead", f"tasks/{task_id}", verb="GET"))
+            except DovecoteError:
+                return None  # the lead or its sidecar is away: it comes back
+            return None if result.status == "running" else result
+
+        result: TaskResult = await eventually(look, f"the result of task {task_id!r}", seconds)
+        assert result.status == "completed", result.error
+        assert isinstance(result.answer, list)
+        return [str(answer) for answer in result.answer]

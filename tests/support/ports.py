@@ -1,0 +1,22 @@
+"""Ports for what tests serve themselves: below those of the launcher, and of the kernel."""
+
+import random
+import socket
+
+_FIRST_PORT, _LAST_PORT = 18000, 20999
+
+
+def bound_socket() -> socket.socket:
+    """A socket that is bound to a free port of the loopback already, so that nobody can take it in between."""
+    ports = list(range(_FIRST_PORT, _LAST_PORT))
+    random.shuffle(ports)
+    for port in ports:
+        candidate = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        candidate.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            candidate.bind(("127.0.0.1", port))
+        except OSError:
+            candidate.close()
+            continue
+        return candidate
+    raise OSError(f"no port between {_FIRST_PORT} and {_LAST_PORT} is free on 127.0.0.1")
