@@ -16,7 +16,7 @@ async def keep_event(message: Message) -> None:
     await journal.append(TaskEvent.model_validate(message.content))
 
 
-@recorder.subscribe(topics.DEAD_LETTERS, dead_letter=False)
+@recorder.subscribe(topics.DEAD_LETTERS, dead_letter=False, raw=True)
 async def keep_dead_letter(message: Message) -> None:
     """A message that a consumer gave up."""
     await letters.add(message.id, message=message)

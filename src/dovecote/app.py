@@ -66,13 +66,12 @@ class App:
         bulk: bool = False,
         default_type: MessageType = MessageType.EVENT,
         dead_letter: bool = True,
+        raw: bool = False,
     ) -> Callable[[H], H]:
         """Make the decorated async function the handler of a topic; returns the function itself."""
 
         def add(handler: H) -> H:
-            self.subscriptions.append(
-                Subscription(topic, handler, bulk=bulk, default_type=default_type, dead_letter=dead_letter)
-            )
+            self.subscriptions.append(Subscription(topic, handler, bulk, default_type, dead_letter, raw))
             return handler
 
         return add

@@ -47,13 +47,13 @@ class Deliveries:
             except Exception as error:  # noqa: BLE001 - whatever a handler raises becomes a verdict
                 return await self._failed(subscription, event, message, error)
         if self._attempts:
-            self._attempts.pop(_key(subscription, event), None)
+            self._attempts.pop(_key(subscription, event, message), None)
         return "SUCCESS"
 
     async def _failed(
         self, subscription: Subscription, event: JsonValue, message: Message | None, error: Exception
     ) -> Status:
-        key = _key(subscription, event)
+        key = _key(subscription, event, message)
         attempt = self._attempts[key] = self._attempts.pop(key, 0) + 1
         if len(self._attempts) > _REMEMBERED:
             self._attempts.popitem(last=False)
@@ -105,5 +105,7 @@ def failure_of(  # noqa: PLR0913 - what is known of a failed attempt
     )
 
 
-def _key(subscription: Subscription, event: JsonValue) -> tuple[str, str]:
+def _key(subscription: Subscription, event: JsonValue, message: Message | None) -> tuple[str, str]:
+    if message:
+        return subscription.topic, message.id
     return subscription.topic, str(event.get("id")) if isinstance(event, dict) else "no id"

@@ -1,5 +1,7 @@
 """The message: one frozen model, carried as a CloudEvents 1.0 event."""
 
+import base64
+import hashlib
 import json
 import uuid
 from datetime import UTC, datetime
@@ -126,15 +128,13 @@ class Message(BaseModel):
 
     @classmethod
     def from_cloudevent(cls, event: object, *, default_type: MessageType = MessageType.EVENT) -> Self:
-        """The message of a CloudEvents event.
+        """The message of a CloudEvents event, or of any other JSON: then all of it is the content.
 
         An event from a client that knows nothing of Dovecote has a type of its own: it gets `default_type`,
         and its data as content. Raises InvalidInputError where the event does not fit.
         """
-        if not isinstance(event, dict):
-            raise InvalidInputError(
-                f"an event of type {type(event).__name__} is not a message: it is no JSON object"
-            )
+        if not isinstance(event, dict) or "specversion" not in event:
+            event = _bare(event)
         kind = event.get("type")
         fields: dict[str, Any] = {
             "id": event.get("id"),
@@ -166,6 +166,30 @@ _TEXT_ATTRIBUTES: Final = {
     "idempotency_key": "idempotencykey",
 }
 _TYPES: Final = frozenset(kind.value for kind in MessageType)
+# How the id begins that a message is given which came without one.
+NAMELESS: Final = "nameless-"
+
+
+def read_payload(payload: bytes) -> JsonValue:
+    """What somebody published, whatever it is: JSON, else text, else an object with `data_base64`."""
+    try:
+        text = payload.decode()
+    except UnicodeDecodeError:
+        return {"data_base64": base64.b64encode(payload).decode()}
+    try:
+        value: JsonValue = json.loads(text)
+    except ValueError:
+        return text
+    return value
+
+
+def _bare(content: object) -> dict[str, Any]:
+    """Plain JSON as an event; without an `id` of its own it gets one that the same content always gets."""
+    own = content.get("id") if isinstance(content, dict) else None
+    if isinstance(own, str | int) and not isinstance(own, bool) and own != "":
+        return {"id": str(own), "data": content}
+    text = json.dumps(content, sort_keys=True)
+    return {"id": f"{NAMELESS}{hashlib.sha256(text.encode()).hexdigest()[:32]}", "data": content}
 
 
 def _data(event: dict[str, Any]) -> object:

@@ -17,7 +17,7 @@ from dovecote.errors import (
     InvalidInputError,
     NotFoundError,
 )
-from dovecote.messages import Message, MessageType, new_id
+from dovecote.messages import NAMELESS, Message, MessageType, new_id
 from dovecote.plan import Execution, Plan
 from dovecote.ports import Retry, Steps, Usage, WorkflowContext
 from dovecote.results import Failure, TaskEvent, TaskResult
@@ -51,7 +51,7 @@ class Orchestrator:
         self._app.activities |= {"find": self.find, "send": self.send, "call": self.call}
         self._app.activities |= {"give_up": self.give_up, "finish": self.finish}
         self._app.subscribe(topics.inbox(name))(self.take_reply)
-        self._app.subscribe(topics.QUERY_ASK, default_type=MessageType.QUERY)(self.take_query)
+        self._app.subscribe(topics.QUERY_ASK, default_type=MessageType.QUERY, raw=True)(self.take_query)
         route = self._app.router.add_api_route
         route("/tasks", self.start, methods=["POST"], status_code=202)
         route("/tasks/{task_id}", self.status, methods=["GET"])
@@ -88,7 +88,9 @@ class Orchestrator:
     async def take_query(self, query: Message) -> None:
         """A question from the bus, from a Dovecote app or from a stock client's plain JSON."""
         content = query.content if isinstance(query.content, dict) else {"question": query.content}
-        await self._accept(query.model_copy(update={"content": content}))
+        # Who gives no id and asks the same again wants an answer again.
+        task_id = new_id() if query.id.startswith(NAMELESS) else query.id
+        await self._accept(query.model_copy(update={"id": task_id, "content": content}))
 
     async def take_reply(self, reply: Message) -> None:
         """An agent's answer: wakes the plan that asked."""

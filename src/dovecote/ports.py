@@ -5,12 +5,14 @@ contract tests. Values that cross a port are JSON.
 """
 
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal, Protocol
 
 from pydantic import BaseModel, JsonValue
 
+from dovecote.errors import ConfigurationError
 from dovecote.messages import Message, MessageType
 
 Handler = Callable[[Message], Awaitable[None]]
@@ -23,7 +25,8 @@ class Subscription:
     """A topic, and the handler of its messages.
 
     `bulk` trades a few milliseconds of waiting for throughput: for topics that pile up. `default_type`
-    is what a plain JSON message from a client that knows nothing of Dovecote counts as.
+    is what a plain JSON message from a client that knows nothing of Dovecote counts as. `raw` takes whatever
+    is published to the topic, not only CloudEvents and JSON objects; it cannot be had in bulk.
     """
 
     topic: str
@@ -31,6 +34,13 @@ class Subscription:
     bulk: bool = False
     default_type: MessageType = MessageType.EVENT
     dead_letter: bool = True
+    raw: bool = False
+
+    def __post_init__(self) -> None:
+        if self.raw and self.bulk:
+            raise ConfigurationError(
+                f"topic {self.topic!r} is subscribed raw and in bulk", mend="choose one of the two"
+            )
 
 
 class Bus(Protocol):
@@ -41,6 +51,9 @@ class Bus(Protocol):
 
     async def publish_batch(self, topic: str, messages: Sequence[Message]) -> None:
         """Publish several at once; raise UnavailableError if any was not taken."""
+
+    async def publish_content(self, topic: str, content: dict[str, JsonValue]) -> None:
+        """Publish a bare JSON object, for readers who know no CloudEvents; UnavailableError if it was not taken."""
 
 
 class Invoke(Protocol):
@@ -276,3 +289,5 @@ class Ports:
     missing: Callable[[], Awaitable[list[str]]]
     # Finishes the activities that were begun, for so many seconds at most, and begins no more.
     drain: Callable[[float], Awaitable[None]]
+    # Takes the messages of a topic that is known only now, for as long as the block runs; it must be raw.
+    listen: Callable[[Subscription], AbstractAsyncContextManager[None]]

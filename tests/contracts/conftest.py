@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -62,8 +63,18 @@ async def memory_kit() -> AsyncIterator[Kit]:
             workflows.register(name, workflow)
         for name, activity in app.activities.items():
             workflows.register_activity(name, activity)
-        membership = bus.join(app.name, app.subscriptions, Deliveries(app.name, bus, settings.concurrency))
-        yield Ports(bus, MemoryInvoke(apis), states[app.name], ScriptedModel(), workflows, _nothing, _at_once)
+        deliveries = Deliveries(app.name, bus, settings.concurrency)
+        membership = bus.join(app.name, app.subscriptions, deliveries)
+        yield Ports(
+            bus,
+            MemoryInvoke(apis),
+            states[app.name],
+            ScriptedModel(),
+            workflows,
+            _nothing,
+            _at_once,
+            partial(bus.listen, app.name, deliveries),
+        )
         await membership.leave()
         await workflows.close()
 

@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 import yaml
+from pydantic import JsonValue
 
 from dovecote import Message, MessageType, Priority, Reject
 from dovecote.errors import ConfigurationError, UnavailableError
 from dovecote.messages import new_id, now
+from dovecote.ports import Subscription
 from tests.contracts.conftest import Kit
 from tests.support.eventually import eventually
 from tests.support.probe import ASKS, HEAP, NEWS, Probe
@@ -203,6 +205,61 @@ async def test_plain_json_of_a_stock_client_is_a_message(kit: Kit) -> None:
     await kit.publish_foreign(ASKS, {"question": question}, "application/json")
     (seen,) = await eventually(lambda: _seen(kit.alpha, {"question": question}), "the message")
     assert seen.type == MessageType.QUERY
+
+
+@pytest.mark.parametrize("content", [{"a": [1, "ü"]}, {"id": "mine"}, {}])
+async def test_bare_content_is_a_message_where_a_topic_is_taken_raw(kit: Kit, content: Any) -> None:
+    before = len(_seen(kit.alpha, content))
+    await kit.beta.ports.bus.publish_content(ASKS, content)
+    seen = await eventually(lambda: _seen(kit.alpha, content)[before:], "the message")
+    assert (seen[0].type, seen[0].sender) == (MessageType.QUERY, "")
+
+
+async def test_bare_content_that_is_refused_is_a_dead_letter_with_its_reason(kit: Kit) -> None:
+    content: dict[str, JsonValue] = {"no good": new_id()}
+    message_id = Message.from_cloudevent(content).id
+
+    def refuse(_: Message) -> None:
+        raise Reject("not for me")
+
+    kit.alpha.does[message_id] = refuse
+    await kit.beta.ports.bus.publish_content(ASKS, content)
+    (dead,) = await eventually(lambda: kit.alpha.dead[message_id], "the dead letter")
+    (reason,) = await eventually(lambda: kit.alpha.reasons[message_id], "the reason")
+    assert (dead.content, reason["reason"]) == (content, "not for me")
+
+
+async def test_a_topic_can_be_listened_to_while_the_app_runs(kit: Kit) -> None:
+    heard: list[Message] = []
+
+    async def hear(message: Message) -> None:
+        heard.append(message)
+        if len(heard) == 1:
+            raise UnavailableError("not yet")
+
+    topic = f"contract/late/{new_id()}"
+    bus = kit.beta.ports.bus
+    async with kit.alpha.ports.listen(Subscription(topic, hear, raw=True)):
+        await bus.publish_content(topic, {"a": 1})
+        await eventually(lambda: len(heard) == 2, "the second try")
+        news = _news("late")
+        await bus.publish(topic, news)
+        await eventually(lambda: len(heard) == 3, "the message")
+    assert [message.content for message in heard] == [{"a": 1}, {"a": 1}, "late"]
+    assert heard[2] == news
+
+
+async def test_what_a_listener_refuses_is_a_dead_letter(kit: Kit) -> None:
+    async def refuse(_: Message) -> None:
+        raise Reject("not for me")
+
+    topic = f"contract/late/{new_id()}"
+    message = _news()
+    async with kit.beta.ports.listen(Subscription(topic, refuse, raw=True)):
+        await kit.alpha.ports.bus.publish(topic, message)
+        (dead,) = await eventually(lambda: kit.alpha.dead[message.id], "the dead letter")
+        (reason,) = await eventually(lambda: kit.alpha.reasons[message.id], "the reason")
+    assert (dead, reason["reason"], reason["topic"]) == (message, "not for me", topic)
 
 
 async def test_a_topic_name_that_some_broker_would_not_take_is_refused(kit: Kit) -> None:

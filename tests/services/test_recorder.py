@@ -92,7 +92,7 @@ async def test_each_try_of_a_dead_letter_has_its_reason(net: Network) -> None:
 
 
 async def test_an_event_that_is_no_message_is_kept_with_its_reason(net: Network) -> None:
-    event = {"id": "odd", "source": "shop", "type": "x", "time": "noon"}
+    event = {"specversion": "1.0", "id": "odd", "source": "shop", "type": "x", "time": "noon"}
     await net.bus.publish_event("test/letters", event)
     await net.bus.settled()
     letter: Any = await net.invoke("recorder", "deadletters/odd", verb="GET")

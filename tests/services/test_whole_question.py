@@ -169,6 +169,7 @@ async def test_without_the_recorder_the_stream_still_ends_with_the_result(net: N
 
 async def test_a_question_from_a_stock_client_is_answered(net: Network, documents: Path) -> None:
     event = {
+        "specversion": "1.0",
         "id": "q1",
         "source": "shop",
         "type": "com.example",

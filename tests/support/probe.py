@@ -36,9 +36,9 @@ class Probe:
         self.does: dict[str, Callable[[Any], Any]] = {}
         self.app.subscribe(NEWS)(self._take)
         self.app.subscribe(HEAP, bulk=True)(self._take)
-        self.app.subscribe(ASKS, default_type=MessageType.QUERY)(self._take)
+        self.app.subscribe(ASKS, default_type=MessageType.QUERY, raw=True)(self._take)
         if collects_failures:
-            self.app.subscribe(topics.DEAD_LETTERS, dead_letter=False)(self._bury)
+            self.app.subscribe(topics.DEAD_LETTERS, dead_letter=False, raw=True)(self._bury)
             self.app.subscribe(topics.FAILURES, dead_letter=False)(self._explain)
         self.app.workflows.update(WORKFLOWS)
         self.app.activities["do"] = self._do

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from pydantic import JsonValue
 
 from dovecote import Message, MessageType, Reject, topics
 from dovecote.delivery import Deliveries
@@ -95,8 +96,8 @@ async def test_each_reason_is_a_message_of_its_own_that_names_its_cause() -> Non
     assert first.causation_id == second.causation_id == "m1"
 
 
-@pytest.mark.parametrize("event", [{"id": "x"}, {"id": "x", "type": "task", "ttl": "-1"}, "text", None, [1], 17])
-async def test_what_is_no_message_is_dropped_and_kept_with_its_reason(event: Any) -> None:
+@pytest.mark.parametrize("event", [{}, {"id": "x", "time": "noon"}, {"id": "x", "type": "task", "ttl": "-1"}])
+async def test_what_is_no_message_is_dropped_and_kept_with_its_reason(event: dict[str, JsonValue]) -> None:
     deliveries, reasons = _deliveries()
     ran = False
 
@@ -104,11 +105,18 @@ async def test_what_is_no_message_is_dropped_and_kept_with_its_reason(event: Any
         nonlocal ran
         ran = True
 
-    bad = event if event != {"id": "x"} else {"id": "x", "time": "noon"}
+    bad: JsonValue = {"specversion": "1.0", **event}
     assert await deliveries.deliver(_subscription(handle), bad) == "DROP"
     (reason,) = reasons()
     assert (reason["error"], reason["event"]) == ("InvalidInputError", bad)
     assert not ran
+
+
+async def test_reasons_of_plain_json_name_the_id_that_its_dead_letter_will_have() -> None:
+    deliveries, reasons = _deliveries()
+    plain: JsonValue = {"question": "why?"}
+    assert await deliveries.deliver(_subscription(_raising(Reject("no"))), plain) == "DROP"
+    assert reasons()[0]["message_id"] == Message.from_cloudevent(plain).id
 
 
 async def test_an_expired_message_is_not_handled_but_kept_by_who_takes_dead_letters() -> None:

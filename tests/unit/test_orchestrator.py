@@ -9,6 +9,7 @@ from dovecote import App, Message, MessageType, Orchestrator, PlanContext, topic
 from dovecote.errors import ConfigurationError, InvalidInputError, NotFoundError
 from dovecote.messages import new_id
 from dovecote.results import TaskResult
+from tests.support.eventually import eventually
 from tests.support.plans import CALLS, Job, Steps, asking, run, running
 
 
@@ -72,13 +73,38 @@ async def test_an_unknown_task_is_not_found() -> None:
         assert "POST /tasks" in caught.value.mend
 
 
+async def test_plain_json_is_a_question_each_time_that_it_comes() -> None:
+    def plan(ctx: PlanContext, job: Job) -> Steps:
+        return (yield ctx.call("bench", "saw", wood=job.what))
+
+    async with running(plan) as net:
+        for _ in range(2):
+            await net.bus.publish_content(topics.QUERY_ASK, {"what": "elm"})
+        await eventually(lambda: len(net.bus.events(topics.QUERY_RESPONSE)) == 2, "both answers")
+        first, second = map(Message.from_cloudevent, net.bus.events(topics.QUERY_RESPONSE))
+    assert first.correlation_id != second.correlation_id
+    assert CALLS == ["elm", "elm"]
+
+
+async def test_plain_json_with_an_id_is_one_question() -> None:
+    def plan(ctx: PlanContext, job: Job) -> Steps:
+        return (yield ctx.call("bench", "saw", wood=job.what))
+
+    async with running(plan) as net:
+        for _ in range(2):
+            await net.bus.publish_content(topics.QUERY_ASK, {"id": "mine", "what": "elm"})
+        await net.bus.settled()
+        assert (await net.result("mine")).answer == "sawn elm"
+    assert CALLS == ["elm"]
+
+
 @pytest.mark.parametrize("content", [{"what": "elm"}, {}])
 async def test_a_stock_clients_question_is_answered_on_the_response_topic(content: dict[str, Any]) -> None:
     def plan(ctx: PlanContext, job: Job) -> Steps:
         return (yield ctx.call("bench", "saw", wood=job.what))
 
     async with running(plan) as net:
-        event = {"id": "q1", "source": "shop", "type": "com.example.asked", "data": content}
+        event = {"specversion": "1.0", "id": "q1", "source": "shop", "type": "com.example.asked", "data": content}
         await net.bus.publish_event(topics.QUERY_ASK, event)
         await net.bus.settled()
         result = await net.result("q1")

@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
+from pydantic import JsonValue
 from pydantic_core import from_json
 
 from dovecote.dapr.sidecar import PUBSUB, Sidecar, failure
@@ -30,6 +31,13 @@ class DaprBus:
             message.to_cloudevent(),
             headers={"content-type": _EVENT},
         )
+        _check(topic, status, body)
+
+    async def publish_content(self, topic: str, content: dict[str, JsonValue]) -> None:
+        """Publish a bare JSON object, which the sidecar is to leave as it is."""
+        spelled = (await self._capabilities()).spell(topic)
+        path = f"/v1.0/publish/{PUBSUB}/{spelled}?metadata.rawPayload=true"
+        status, body = await self._sidecar.request("POST", path, content)
         _check(topic, status, body)
 
     async def publish_batch(self, topic: str, messages: Sequence[Message]) -> None:

@@ -14,6 +14,7 @@ from dovecote.dapr.invoke import DaprInvoke
 from dovecote.dapr.model import DaprModel
 from dovecote.dapr.sidecar import COMPONENTS, PUBSUB, Sidecar
 from dovecote.dapr.state import DaprState
+from dovecote.dapr.streams import Streams
 from dovecote.dapr.workflow import DaprWorkflows
 from dovecote.delivery import Deliveries
 from dovecote.errors import DovecoteError, UnavailableError
@@ -54,6 +55,7 @@ class Connection:
             workflows=self._workflows,
             missing=self.missing,
             drain=self._workflows.drain,
+            listen=Streams(self._sidecar, settings.dapr_grpc_port, self.capabilities, self.deliveries).listen,
         )
 
     async def capabilities(self) -> Capabilities:

@@ -1,6 +1,7 @@
 """Deliveries from the sidecar: programmatic subscriptions, one event or a bulk of them a request."""
 
 import asyncio
+from base64 import b64decode
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,6 +15,7 @@ from starlette.routing import Route
 from dovecote import topics
 from dovecote.dapr.sidecar import PUBSUB
 from dovecote.delivery import Deliveries
+from dovecote.messages import read_payload
 from dovecote.ports import Subscription
 from dovecote.topics import Capabilities
 
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 
 BULK_MESSAGES: Final = 100
 BULK_WAIT_MS: Final = 5
+# The sidecar hands over what was published, in base64; else it wants CloudEvents, and gives up what is no object.
+RAW: Final = {"rawPayload": "true"}
 
 
 class Inbound(DaprApp):
@@ -57,6 +61,8 @@ class Inbound(DaprApp):
             row: dict[str, Any] = {"pubsubname": PUBSUB, "route": _route(number)}
             if wanted.dead_letter:
                 row["deadLetterTopic"] = broker.spell(topics.DEAD_LETTERS)
+            if wanted.raw:
+                row["metadata"] = RAW
             if wanted.bulk:
                 row["bulkSubscribe"] = {
                     "enabled": True,
@@ -69,6 +75,8 @@ class Inbound(DaprApp):
     def _single(self, subscription: Subscription) -> Callable[[Request], Awaitable[Response]]:
         async def deliver(request: Request) -> Response:
             event = from_json(await request.body())
+            if subscription.raw:
+                event = read_payload(b64decode(event["data_base64"]))
             status = await self._deliveries.deliver(subscription, event)
             return _json({"status": status})
 

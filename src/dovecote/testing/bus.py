@@ -1,12 +1,14 @@
 """The bus in memory: one broker for all apps of a test."""
 
 import asyncio
+import contextlib
 import logging
 from collections import defaultdict, deque
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from pydantic import JsonValue
 from pydantic_core import from_json, to_json
 
 from dovecote.delivery import Deliveries
@@ -80,8 +82,12 @@ class MemoryBus:
         for message in messages:
             await self.publish(topic, message)
 
-    async def publish_event(self, topic: str, event: dict[str, Any]) -> None:
-        """Publish an event as a client without Dovecote does: any CloudEvents event, or what pretends to be one."""
+    async def publish_content(self, topic: str, content: dict[str, JsonValue]) -> None:
+        """Publish a bare JSON object."""
+        await self.publish_event(topic, content)
+
+    async def publish_event(self, topic: str, event: Any) -> None:
+        """Publish as a client without Dovecote does: any CloudEvents event, or any other JSON."""
         if not self.available:
             raise UnavailableError(f"publishing to {topic!r}: the broker is not available")
         self._take(MEMORY.spell(topic), to_json(event))
@@ -99,6 +105,15 @@ class MemoryBus:
             places.append((groups[app_id], member))
             self._hand_out(groups[app_id])
         return Membership(self, places)
+
+    @contextlib.asynccontextmanager
+    async def listen(self, app_id: str, deliveries: Deliveries, subscription: Subscription) -> AsyncIterator[None]:
+        """Let a replica of an app consume one more topic while the block runs."""
+        membership = self.join(app_id, [subscription], deliveries)
+        try:
+            yield
+        finally:
+            await membership.leave()
 
     def events(self, topic: str) -> list[dict[str, Any]]:
         """All that was published to a topic, in order: for a test to look at."""

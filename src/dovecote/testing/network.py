@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -203,6 +204,7 @@ class Network:
                 workflows=kept.workflows,
                 missing=_nothing,
                 drain=_at_once,
+                listen=partial(self.bus.listen, app.name, deliveries),
             )
         finally:
             await resuming
