@@ -1,13 +1,16 @@
-"""Recorder: keeps every step of every task, and every dead letter with its reasons."""
+"""Recorder: keeps every step of every task, every dead letter with its reasons, and last values."""
 
 from dovecote import App, Message, TaskEvent, topics
 from dovecote.errors import NotFoundError
+from dovecote.values import Value, kept
 from services.recorder.deadletters import DeadLetter, DeadLetters
 from services.recorder.journal import Journal
+from services.recorder.lastvalues import LastValues
 
 recorder = App("recorder")
 journal = Journal(recorder)
 letters = DeadLetters(recorder)
+values = LastValues(recorder)
 
 
 @recorder.subscribe(topics.TASK_EVENTS, dead_letter=False)
@@ -28,6 +31,12 @@ async def keep_reason(message: Message) -> None:
     await letters.add(str(message.causation_id), reason=message.content)
 
 
+@recorder.subscribe(topics.VALUES)
+async def keep_value(message: Message) -> None:
+    """What was said last on a topic that is retained."""
+    await values.keep(kept(message))
+
+
 @recorder.router.get("/tasks/{task_id}/events")
 async def events(task_id: str, after: int = 0, wait: float = 0) -> list[TaskEvent]:
     """Events of a task after the first `after`, waiting up to `wait` seconds for one."""
@@ -41,6 +50,15 @@ async def dead_letter(message_id: str) -> DeadLetter:
     if found is None:
         raise NotFoundError(f"there is no dead letter {message_id!r}")
     return found
+
+
+@recorder.router.get("/values/{topic:path}")
+async def last_value(topic: str) -> Value:
+    """What was said last on a topic, until it is cleared by a message without content."""
+    value = await values.last(topic)
+    if value is None:
+        raise NotFoundError(f"topic {topic!r} has no last value")
+    return value
 
 
 app = recorder.asgi

@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator, Awaitable, Mapping
+from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 import grpc
@@ -21,7 +22,7 @@ from services.zeromq_pubsub.proto import common_pb2 as common
 from services.zeromq_pubsub.proto import pubsub_pb2 as wire
 from services.zeromq_pubsub.proto.pubsub_pb2_grpc import PubSubServicer
 from services.zeromq_pubsub.queues import Message
-from services.zeromq_pubsub.settings import Settings, read_settings
+from services.zeromq_pubsub.settings import read_settings
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -32,34 +33,55 @@ FEATURES: Final = ("BULK_PUBSUB", "BULK_SUBSCRIBE_IMMEDIATE")
 # again. The rest is for what surrounds the data.
 LARGEST: Final = 4 * 1024 * 1024 - 1024
 _STREAM: Final = "#"
+_INSTANCE: Final = "x-component-instance"
+
+
+@dataclass(frozen=True)
+class _Instance:
+    """What one component file of the sidecar made: a connection, and the broker if that is here."""
+
+    connection: Connection
+    broker: asyncio.Task[None] | None
+
+    async def open(self) -> None:
+        """Return when the broker answers."""
+        opening = asyncio.create_task(self.connection.open())
+        waited = [opening, self.broker] if self.broker is not None else [opening]
+        try:
+            done, _ = await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                await task
+        finally:
+            opening.cancel()
+
+    async def close(self) -> None:
+        """Leave the broker, and end it if it runs here."""
+        try:
+            await self.connection.close()
+        finally:
+            if self.broker is not None:
+                self.broker.cancel()
+                await asyncio.gather(self.broker, return_exceptions=True)
 
 
 class Component(PubSubServicer):
-    """One sidecar's pub/sub component.
+    """One sidecar's pub/sub components: as many as it has files of this type, told apart by their names.
 
     The sidecar handles one message at a time on each stream that it opens, and opens one for each topic. So a topic
     may be subscribed to under several names, `topic`, `topic#2`, `topic#3`, whose streams share its messages.
     """
 
     def __init__(self) -> None:
-        self._connection: Connection | None = None
-        self._broker: asyncio.Task[None] | None = None
+        self._instances: dict[str, _Instance] = {}
 
     async def close(self) -> None:
         """Leave the broker, and end it if it runs here."""
-        connection, self._connection = self._connection, None
-        running, self._broker = self._broker, None
-        try:
-            if connection is not None:
-                await connection.close()
-        finally:
-            if running is not None:
-                running.cancel()
-                await asyncio.gather(running, return_exceptions=True)
+        for name in list(self._instances):
+            await self._close(name)
 
     async def Init(self, request: wire.PubSubInitRequest, context: Context) -> wire.PubSubInitResponse:  # noqa: N802
         """Connect to the broker; a sidecar that has started again calls this again."""
-        await _answer(context, self._open(request.metadata.properties))
+        await _answer(context, self._open(_name(context), request.metadata.properties))
         return wire.PubSubInitResponse()
 
     async def Features(self, request: common.FeaturesRequest, context: Context) -> common.FeaturesResponse:  # noqa: N802, ARG002
@@ -69,7 +91,7 @@ class Component(PubSubServicer):
     async def Publish(self, request: wire.PublishRequest, context: Context) -> wire.PublishResponse:  # noqa: N802
         """Return when the broker has taken the message."""
         message = _message(request.metadata, request.data)
-        await _answer(context, self._publish(request.topic, [message]))
+        await _answer(context, self._publish(_name(context), request.topic, [message]))
         return wire.PublishResponse()
 
     async def BulkPublish(self, request: wire.BulkPublishRequest, context: Context) -> wire.BulkPublishResponse:  # noqa: N802
@@ -77,7 +99,7 @@ class Component(PubSubServicer):
         shared = dict(request.metadata)
         messages = [_message({**shared, **entry.metadata}, entry.event) for entry in request.entries]
         try:
-            await self._publish(request.topic, messages)
+            await self._publish(_name(context), request.topic, messages)
         except NotTakenError as error:
             failed = [
                 wire.BulkPublishResponseFailedEntry(entry_id=entry.entry_id, error=str(error))
@@ -94,7 +116,7 @@ class Component(PubSubServicer):
         """Deliver a topic's messages one after another, each when the one before is settled."""
         first = await anext(requests)
         topic = first.topic.name.partition(_STREAM)[0]
-        connection = await _answer(context, self._connected())
+        connection = await _answer(context, self._connected(_name(context)))
         async with connection.subscribe(topic) as stream:
             while True:
                 delivered = await stream.next()
@@ -111,13 +133,13 @@ class Component(PubSubServicer):
 
     async def Pause(self, request: wire.PauseRequest, context: Context) -> wire.PauseResponse:  # noqa: N802, ARG002
         """Deliver nothing more; what is being handled can be settled."""
-        connection = await _answer(context, self._connected())
+        connection = await _answer(context, self._connected(_name(context)))
         await connection.pause()
         return wire.PauseResponse()
 
     async def Resume(self, request: wire.ResumeRequest, context: Context) -> wire.ResumeResponse:  # noqa: N802, ARG002
         """Deliver again."""
-        connection = await _answer(context, self._connected())
+        connection = await _answer(context, self._connected(_name(context)))
         await connection.resume()
         return wire.ResumeResponse()
 
@@ -125,37 +147,29 @@ class Component(PubSubServicer):
         """Say that this process lives."""
         return common.PingResponse()
 
-    async def _open(self, properties: Mapping[str, str]) -> None:
+    async def _open(self, name: str, properties: Mapping[str, str]) -> None:
         settings = read_settings(properties)
-        await self.close()
+        await self._close(name)
         connection = Connection(settings)
-        if settings.start_proxy:
-            self._broker = asyncio.create_task(be_broker(settings))
+        instance = _Instance(connection, asyncio.create_task(be_broker(settings)) if settings.start_proxy else None)
         try:
-            await self._opened(connection, settings)
+            await instance.open()
         except BaseException:
-            self._connection = connection
-            await self.close()
+            await instance.close()
             raise
-        self._connection = connection
-
-    async def _opened(self, connection: Connection, settings: Settings) -> None:
-        opening = asyncio.create_task(connection.open())
-        waited = [opening, self._broker] if self._broker is not None else [opening]
-        try:
-            done, _ = await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                await task
-        finally:
-            opening.cancel()
+        self._instances[name] = instance
         log.info("group %r publishes to %s, takes from %s", settings.group, settings.frontend, settings.backend)
 
-    async def _connected(self) -> Connection:
-        if self._connection is None:
-            raise NotInitializedError("Init comes first: it says which broker to use")
-        return self._connection
+    async def _close(self, name: str) -> None:
+        if instance := self._instances.pop(name, None):
+            await instance.close()
 
-    async def _publish(self, topic: str, messages: list[Message]) -> None:
+    async def _connected(self, name: str) -> Connection:
+        if name not in self._instances:
+            raise NotInitializedError("Init comes first: it says which broker to use")
+        return self._instances[name].connection
+
+    async def _publish(self, name: str, topic: str, messages: list[Message]) -> None:
         if _STREAM in topic:
             raise TopicError(f"topic {topic!r}: {_STREAM!r} is for the names of streams, and not published to")
         for message in messages:
@@ -164,7 +178,12 @@ class Component(PubSubServicer):
                 raise TooLargeError(
                     f"a message of {size} bytes to {topic!r} is too large: the sidecar takes {LARGEST} back"
                 )
-        await (await self._connected()).publish(topic, messages)
+        await (await self._connected(name)).publish(topic, messages)
+
+
+def _name(context: Context) -> str:
+    """The name of the component file that a call is about."""
+    return str(dict(context.invocation_metadata() or ()).get(_INSTANCE, ""))
 
 
 async def _answer(context: Context, work: Awaitable[T]) -> T:

@@ -22,6 +22,7 @@ from dovecote.messages import MessageType, new_id
 from dovecote.ports import Activity, Handler, Ports, Subscription, ToolSpec, WorkflowFunction
 from dovecote.problems import MEDIA_TYPE, to_problem
 from dovecote.settings import Settings, get_settings
+from dovecote.values import Values
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +79,7 @@ class App:
 
     @property
     def running(self) -> "Running":
-        """What exists while the app runs: ports, directory, feed."""
+        """What exists while the app runs: ports, directory, last values, feed."""
         if self._running is None:
             raise ConfigurationError(f"app {self.name!r} is not running", mend="serve its `app`")
         return self._running
@@ -115,6 +116,7 @@ class Running:
         self.ports = ports
         self.settings = settings
         self.directory = Directory(ports.invoke)
+        self.values = Values(ports.invoke)
         self.feed = Feed(ports.bus)
         self.registered = asyncio.Event()
         self.stopping = False

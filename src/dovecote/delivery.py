@@ -13,6 +13,7 @@ from typing import Final, Literal
 from pydantic import JsonValue
 
 from dovecote import topics
+from dovecote.classes import class_of
 from dovecote.errors import InvalidInputError, UnavailableError, outcome
 from dovecote.messages import Message, MessageType
 from dovecote.ports import Bus, Subscription
@@ -35,6 +36,7 @@ class Deliveries:
     async def deliver(self, subscription: Subscription, event: JsonValue) -> Status:
         """Handle one event. SUCCESS: gone. RETRY: deliver it again. DROP: to the dead letters.
 
+        What is delivered at most once (dovecote.classes) is gone in any case, with a line in the log if it failed.
         A subscription without dead letters is a message's last stop: what expired on its way is taken there.
         """
         message: Message | None = None
@@ -54,6 +56,9 @@ class Deliveries:
         self, subscription: Subscription, event: JsonValue, message: Message | None, error: Exception
     ) -> Status:
         key = _key(subscription, event, message)
+        if class_of(subscription.topic).qos == 0:
+            log.warning("%s %s: lost, since it is not delivered again: %s: %s", *key, type(error).__name__, error)
+            return "SUCCESS"
         attempt = self._attempts[key] = self._attempts.pop(key, 0) + 1
         if len(self._attempts) > _REMEMBERED:
             self._attempts.popitem(last=False)

@@ -18,6 +18,7 @@ QUERY_RESPONSE: Final = "agent/query/response"
 TASK_EVENTS: Final = "tasks/events"
 DEAD_LETTERS: Final = "deadletters"
 FAILURES: Final = "deadletters/reasons"
+VALUES: Final = "values"
 
 _LEGAL = re.compile(r"[a-z0-9_-]+(/[a-z0-9_-]+)*")
 
@@ -25,6 +26,11 @@ _LEGAL = re.compile(r"[a-z0-9_-]+(/[a-z0-9_-]+)*")
 def inbox(app_id: str) -> str:
     """The topic on which an app takes its tasks, and the replies to its own requests."""
     return f"agents/{app_id}/inbox"
+
+
+def client_status(app_id: str) -> str:
+    """The topic that tells whether an app is online."""
+    return f"client_status/{app_id}"
 
 
 class Capabilities(BaseModel):
@@ -40,6 +46,7 @@ class Capabilities(BaseModel):
     group_prefix: str
     durable: bool
     streams: int = 1
+    retained: bool = False
     exceptions: dict[str, str] = {}
 
     @property

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import pytest_asyncio
 from dovecote import App, Message, MessageType, Reject, TaskEvent, topics
 from dovecote.errors import NotFoundError, UnavailableError
 from dovecote.testing import Network
+from dovecote.values import Value
 from services.recorder.main import app as recorder
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -103,3 +105,77 @@ async def test_an_event_that_is_no_message_is_kept_with_its_reason(net: Network)
 async def test_a_letter_that_is_not_there_is_not_found(net: Network) -> None:
     with pytest.raises(NotFoundError, match="there is no dead letter 'nobody'"):
         await net.invoke("recorder", "deadletters/nobody", verb="GET")
+
+
+STATUS = "agent/status/info"
+EARLY = datetime(2026, 5, 4, tzinfo=UTC)
+
+
+def _status(content: Any, seconds: float = 0, **fields: Any) -> Message:
+    at = EARLY + timedelta(seconds=seconds)
+    return Message(type=MessageType.STATUS, sender="clerk", content=content, timestamp=at, **fields)
+
+
+async def _say(net: Network, topic: str, *messages: Message) -> Value | None:
+    """Publish, and return what somebody who comes later is told."""
+    for message in messages:
+        await net.bus.publish(topic, message)
+    await net.bus.settled()
+    return await picky.running.values.last(topic)
+
+
+@pytest.mark.promise("ARG-07", "MQT-03")
+async def test_a_late_joiner_gets_the_last_value_with_its_id_and_time(net: Network) -> None:
+    message = _status({"busy": True}, metadata={"docs": "a"})
+    value = await _say(net, STATUS, _status("idle", -1), message)
+    assert value == Value(
+        topic=STATUS, content={"busy": True}, id=message.id, sender="clerk", timestamp=message.timestamp
+    )
+
+
+async def test_an_older_value_that_comes_late_or_again_does_not_count(net: Network) -> None:
+    old, new = _status("old", 1), _status("new", 2)
+    value = await _say(net, STATUS, new, old, new, old)
+    assert value is not None
+    assert value.content == "new"
+
+
+async def test_of_two_values_of_one_moment_the_same_one_counts_in_every_order(net: Network) -> None:
+    pair = [_status("a", id="1"), _status("b", id="2")]
+    for topic, order in (("agent/status/a", pair), ("agent/status/b", pair[::-1])):
+        value = await _say(net, topic, *order)
+        assert value is not None
+        assert value.content == "b"
+
+
+async def test_a_message_without_content_clears_the_value_and_no_older_one_comes_back(net: Network) -> None:
+    old, end = _status("here", 1), _status(None, 2)
+    assert await _say(net, STATUS, old, end, old) is None
+    with pytest.raises(NotFoundError, match="topic 'agent/status/info' has no last value"):
+        await net.invoke("recorder", "values/agent/status/info", verb="GET")
+
+
+async def test_many_values_at_once_leave_the_newest(net: Network) -> None:
+    await asyncio.gather(*(net.bus.publish(STATUS, _status(number, number)) for number in range(20)))
+    value = await _say(net, STATUS)
+    assert value is not None
+    assert value.content == 19
+
+
+async def test_a_batch_is_kept_as_well(net: Network) -> None:
+    await net.bus.publish_batch(STATUS, [_status("one", 1), _status("two", 2)])
+    value = await _say(net, STATUS)
+    assert value is not None
+    assert value.content == "two"
+
+
+async def test_responses_are_not_retained(net: Network) -> None:
+    assert await _say(net, topics.QUERY_RESPONSE, _status("an answer")) is None
+
+
+async def test_what_names_no_topic_is_no_value_and_a_dead_letter(net: Network) -> None:
+    message = _status("stray")
+    await net.bus.publish(topics.VALUES, message)
+    await net.bus.settled()
+    letter: Any = await net.invoke("recorder", f"deadletters/{message.id}", verb="GET")
+    assert "does not name a topic" in letter["reasons"][0]["reason"]

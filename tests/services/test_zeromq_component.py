@@ -357,6 +357,23 @@ async def test_a_sidecar_that_starts_again_initializes_its_component_again(
     assert await after.data() == b"again"
 
 
+async def test_a_sidecar_with_two_components_of_the_type_has_two_that_do_not_touch_each_other(
+    writer: Sidecar, carrier: Broker, ports: dict[str, str]
+) -> None:
+    news = Sidecar(writer.stub, writer.channel, "news")
+    code, text = await refused(news.publish(TOPIC, b"too soon"))
+    assert (code, "Init comes first" in text) == (grpc.StatusCode.FAILED_PRECONDITION, True)
+    pull = writer.pull(TOPIC)
+    await subscribed(carrier, TOPIC)
+    await news.init("writer", **ports, **EXTERNAL)
+    await news.publish(TOPIC, b"one")
+    assert await pull.data() == b"one"
+    pull.acknowledge()
+    await news.init("writer", **ports, **EXTERNAL)
+    await writer.publish(TOPIC, b"two")
+    assert await pull.data() == b"two"
+
+
 async def test_a_socket_that_a_killed_component_left_is_replaced_and_removed_at_the_end(tmp_path: Path) -> None:
     path = tmp_path / "zeromq.sock"
     path.touch()

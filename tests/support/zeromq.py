@@ -13,6 +13,7 @@ from services.zeromq_pubsub.proto.pubsub_pb2_grpc import PubSubStub
 from services.zeromq_pubsub.serving import component_at
 
 _LAST = 32767
+Instance = tuple[tuple[str, str], ...]
 
 
 def free_ports() -> dict[str, str]:
@@ -34,10 +35,10 @@ def free_ports() -> dict[str, str]:
 class Pull:
     """One stream of a topic's messages, each to be settled by the test."""
 
-    def __init__(self, stub: PubSubStub, topic: str) -> None:
+    def __init__(self, stub: PubSubStub, topic: str, instance: Instance) -> None:
         self._verdicts: asyncio.Queue[pubsub_pb2.PullMessagesRequest] = asyncio.Queue()
         self._verdicts.put_nowait(pubsub_pb2.PullMessagesRequest(topic=pubsub_pb2.Topic(name=topic)))
-        self._call = stub.PullMessages(self._requests())
+        self._call = stub.PullMessages(self._requests(), metadata=instance)
         self._last = ""
 
     async def _requests(self) -> AsyncIterator[pubsub_pb2.PullMessagesRequest]:
@@ -71,32 +72,35 @@ class Pull:
 
 
 class Sidecar:
-    """What a sidecar would ask of its component."""
+    """What a sidecar would ask of its component; `name` is that of the component's file."""
 
-    def __init__(self, stub: PubSubStub, channel: grpc.aio.Channel) -> None:
+    def __init__(self, stub: PubSubStub, channel: grpc.aio.Channel, name: str = "") -> None:
         self.stub = stub
         self.channel = channel
+        self._instance: Instance = (("x-component-instance", name),) if name else ()
         self._pulls: list[Pull] = []
 
     async def init(self, group: str, **settings: str) -> None:
         """Initialize the component as the sidecar of an app."""
         properties = {"consumerID": group, **settings}
         request = pubsub_pb2.PubSubInitRequest(metadata=common_pb2.MetadataRequest(properties=properties))
-        await self.stub.Init(request)
+        await self.stub.Init(request, metadata=self._instance)
 
     async def publish(self, topic: str, data: bytes, **metadata: str) -> None:
         """Publish one message."""
-        await self.stub.Publish(pubsub_pb2.PublishRequest(topic=topic, data=data, metadata=metadata))
+        request = pubsub_pb2.PublishRequest(topic=topic, data=data, metadata=metadata)
+        await self.stub.Publish(request, metadata=self._instance)
 
     async def publish_bulk(self, topic: str, *data: bytes) -> list[tuple[str, str]]:
         """Publish messages at once; returns the number and the error of each that failed."""
         entries = [pubsub_pb2.BulkMessageEntry(entry_id=str(number), event=one) for number, one in enumerate(data)]
-        answer = await self.stub.BulkPublish(pubsub_pb2.BulkPublishRequest(topic=topic, entries=entries))
+        request = pubsub_pb2.BulkPublishRequest(topic=topic, entries=entries)
+        answer = await self.stub.BulkPublish(request, metadata=self._instance)
         return [(failed.entry_id, failed.error) for failed in answer.failed_entries]
 
     def pull(self, topic: str) -> Pull:
         """Subscribe to a topic."""
-        self._pulls.append(Pull(self.stub, topic))
+        self._pulls.append(Pull(self.stub, topic, self._instance))
         return self._pulls[-1]
 
     def leave(self) -> None:

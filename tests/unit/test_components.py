@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
+from dovecote.classes import CLASSES
 from dovecote.topics import DEAD_LETTERS, inbox, read_capabilities
 
 COMPONENTS = Path(__file__).resolve().parents[2] / "components"
@@ -17,14 +18,16 @@ def resources(folder: Path) -> list[dict[str, Any]]:
     return [one for path in sorted(folder.glob("*.yaml")) for one in yaml.safe_load_all(path.read_text()) if one]
 
 
-def settings(folder: Path) -> dict[str, dict[str, Any]]:
-    [component] = [one for one in resources(folder) if one["kind"] == "Component"]
+def settings(folder: Path, name: str = "pubsub") -> dict[str, dict[str, Any]]:
+    [component] = [
+        one for one in resources(folder) if (one["kind"], one["metadata"]["name"]) == ("Component", name)
+    ]
     return {row["name"]: row for row in component["spec"]["metadata"]}
 
 
 @pytest.mark.parametrize("folder", PUBSUB, ids=lambda folder: folder.name)
 def test_every_broker_spells_the_topics_in_use(folder: Path) -> None:
-    [component] = resources(folder)
+    component = resources(folder)[0]
     row = read_capabilities(COMPONENTS / "capabilities.yaml", component["spec"]["type"])
     assert row.subscription(inbox("writer"), "writer").endswith(row.spell("agents/writer/inbox"))
     assert row.spell(DEAD_LETTERS) == DEAD_LETTERS
@@ -41,7 +44,7 @@ def test_what_is_secret_or_an_address_comes_from_the_environment(folder: Path) -
 
 def test_every_setting_is_text_as_the_sidecar_wants_it() -> None:
     for folder in PUBSUB:
-        for name, row in settings(folder).items():
+        for name, row in [*settings(folder).items(), *settings(folder, "news").items()]:
             assert isinstance(row.get("value", ""), str), f"{folder.name}: quote {name}"
 
 
@@ -64,3 +67,36 @@ def test_a_rabbitmq_queue_outlives_its_consumers() -> None:
 
 def test_a_kafka_consumer_begins_with_the_oldest_message() -> None:
     assert settings(COMPONENTS / "pubsub" / "kafka")["initialOffset"]["value"] == "oldest"
+
+
+@pytest.mark.parametrize("folder", PUBSUB, ids=lambda folder: folder.name)
+def test_news_goes_to_the_same_server_as_everything_else(folder: Path) -> None:
+    sure, news = resources(folder)
+    assert news["spec"]["type"] == sure["spec"]["type"]
+    addresses = [
+        {name: row["secretKeyRef"] for name, row in settings(folder, component).items() if "secretKeyRef" in row}
+        for component in ("pubsub", "news")
+    ]
+    assert addresses[0] == addresses[1]
+
+
+@pytest.mark.promise("ARG-06")
+def test_the_classes_of_message_have_their_qualities_of_service() -> None:
+    assert {one.name: one.qos for one in CLASSES} == {
+        "critical": 2,
+        "tool_calls": 1,
+        "responses": 1,
+        "tool_registry": 1,
+        "status": 0,
+        "logs": 0,
+        "events": 1,
+    }
+    for component, qos in (("pubsub", "1"), ("news", "0")):
+        assert settings(COMPONENTS / "pubsub" / "mqtt", component)["qos"]["value"] == qos
+        assert {min(one.qos, 1) for one in CLASSES if one.component == component} == {int(qos)}
+
+
+def test_what_is_news_is_not_tried_again_by_the_sidecar() -> None:
+    [policy] = [row for row in resources(COMPONENTS / "shared") if row["kind"] == "Resiliency"]
+    assert "inbound" in policy["spec"]["targets"]["components"]["pubsub"]
+    assert "news" not in policy["spec"]["targets"]["components"]

@@ -166,3 +166,13 @@ async def test_no_more_handlers_run_at_once_than_the_limit() -> None:
     work = [deliveries.deliver(_subscription(handle), MESSAGE.to_cloudevent()) for _ in range(9)]
     assert await asyncio.wait_for(asyncio.gather(*work), 5) == ["SUCCESS"] * 9
     assert most == 3
+
+
+async def test_news_that_a_handler_fails_at_is_gone_with_a_line_in_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    deliveries, reasons = _deliveries()
+    subscription = Subscription("logs/info", _raising(UnavailableError("away")))
+    assert await deliveries.deliver(subscription, MESSAGE.to_cloudevent()) == "SUCCESS"
+    assert reasons() == []
+    assert "logs/info m1: lost, since it is not delivered again: UnavailableError: away" in caplog.text

@@ -26,10 +26,10 @@ PORTS = tuple(range(FIRST + 180, FIRST + 180 + _PORTS_EACH * len(_BROKERS)))
 
 
 def addresses(components: Iterable[Component]) -> dict[str, Component]:
-    """Return the variables that hold a broker's address, each with the component that reads it."""
+    """Return the variables that hold a broker's address, each with the first component that reads it."""
     return {
         variable: component
-        for component in components
+        for component in reversed(list(components))
         for variable in component.variables.values()
         if variable in _BROKERS
     }

@@ -15,7 +15,8 @@ from dovecote.cli.checkout import recorded_gateway
 from dovecote.cli.launcher import load
 
 MINIMUM_PYTHON = (3, 11)
-_ROLES = ("pubsub", "llm")  # folders of components that each define one component of the folder's name
+# Folders of components, and the names by which apps know what each of their folders defines.
+_ROLES = {"pubsub": ("pubsub", "news"), "llm": ("llm",)}
 
 
 @dataclass(frozen=True)
@@ -94,8 +95,8 @@ def _component_problem(path: Path, folder: Path, capabilities: dict[str, Any]) -
         return f"it is no Dapr resource: {error!r}"
     role = path.relative_to(folder).parts[0]
     for kind, name, spec_type in described:
-        if kind == "Component" and role in _ROLES and name != role:
-            return f"its component is called {name!r}, and apps know it as {role!r}"
+        if kind == "Component" and name not in _ROLES.get(role, (name,)):
+            return f"its component is called {name!r}, and apps know {' and '.join(map(repr, _ROLES[role]))}"
         if kind == "Component" and role == "pubsub" and spec_type not in capabilities:
             return f"capabilities.yaml has no row {spec_type!r}; it has {', '.join(capabilities)}"
     return ""

@@ -43,14 +43,15 @@ def env_example(components: Path) -> str:
 
 
 def secrets(components: Path) -> dict[str, list[str]]:
-    """The variables that component files refer to, each with `<key> of <file>` for every reference."""
-    found: dict[str, list[str]] = {}
+    """The variables that component files refer to, each with `<key> of <file>` for every key that does."""
+    found: dict[str, dict[str, None]] = {}
     for path in sorted(components.glob("*/**/*.yaml")):
-        for item in yaml.safe_load(path.read_text())["spec"].get("metadata") or ():
-            if "secretKeyRef" in item:
-                user = f"{item['name']} of {path.relative_to(components.parent)}"
-                found.setdefault(item["secretKeyRef"]["name"], []).append(user)
-    return found
+        for resource in yaml.safe_load_all(path.read_text()):
+            for item in resource["spec"].get("metadata") or ():
+                if "secretKeyRef" in item:
+                    user = f"{item['name']} of {path.relative_to(components.parent)}"
+                    found.setdefault(item["secretKeyRef"]["name"], {})[user] = None
+    return {variable: list(users) for variable, users in found.items()}
 
 
 def capability_table(capabilities: dict[str, dict[str, Any]]) -> str:

@@ -13,7 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from dovecote import topics
-from dovecote.dapr.sidecar import PUBSUB
+from dovecote.classes import class_of
 from dovecote.delivery import Deliveries
 from dovecote.messages import read_payload
 from dovecote.ports import Subscription
@@ -58,8 +58,9 @@ class Inbound(DaprApp):
         broker = await self._capabilities()
         rows = []
         for number, wanted in enumerate(self._wanted):
-            row: dict[str, Any] = {"pubsubname": PUBSUB, "route": _route(number)}
-            if wanted.dead_letter:
+            carried = class_of(wanted.topic)
+            row: dict[str, Any] = {"pubsubname": carried.component, "route": _route(number)}
+            if wanted.dead_letter and carried.qos:
                 row["deadLetterTopic"] = broker.spell(topics.DEAD_LETTERS)
             if wanted.raw:
                 row["metadata"] = RAW

@@ -10,9 +10,10 @@ from pydantic_core import from_json, to_json
 from dovecote.errors import DovecoteError, UnavailableError
 
 PUBSUB: Final = "pubsub"
+NEWS: Final = "news"
 STATESTORE: Final = "statestore"
 MODEL: Final = "llm"
-COMPONENTS: Final = (PUBSUB, STATESTORE, MODEL)
+COMPONENTS: Final = (PUBSUB, NEWS, STATESTORE, MODEL)
 
 _POLL: Final = 0.05
 

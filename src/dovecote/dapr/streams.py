@@ -10,8 +10,9 @@ import grpc
 from dapr.proto import api_service_v1, api_v1, appcallback_v1
 
 from dovecote import topics
+from dovecote.classes import class_of
 from dovecote.dapr.inbound import RAW
-from dovecote.dapr.sidecar import PUBSUB, Sidecar
+from dovecote.dapr.sidecar import Sidecar
 from dovecote.delivery import Deliveries
 from dovecote.errors import UnavailableError
 from dovecote.messages import read_payload
@@ -67,10 +68,11 @@ class Streams:
         while True:
             await self._sidecar.wait_until_healthy()
             broker = await self._capabilities()
+            carried = class_of(subscription.topic)
             wanted = api_v1.SubscribeTopicEventsRequestInitialAlpha1(
-                pubsub_name=PUBSUB, topic=broker.spell(subscription.topic), metadata=RAW
+                pubsub_name=carried.component, topic=broker.spell(subscription.topic), metadata=RAW
             )
-            if subscription.dead_letter:
+            if subscription.dead_letter and carried.qos:
                 wanted.dead_letter_topic = broker.spell(topics.DEAD_LETTERS)
             try:
                 async with grpc.aio.insecure_channel(self._address) as channel:

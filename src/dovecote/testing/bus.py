@@ -15,7 +15,8 @@ from dovecote.delivery import Deliveries
 from dovecote.errors import UnavailableError
 from dovecote.messages import Message
 from dovecote.ports import Subscription
-from dovecote.topics import DEAD_LETTERS, Capabilities
+from dovecote.topics import DEAD_LETTERS, VALUES, Capabilities
+from dovecote.values import copy_to_keep
 
 log = logging.getLogger(__name__)
 
@@ -76,6 +77,8 @@ class MemoryBus:
     async def publish(self, topic: str, message: Message) -> None:
         """Return when it is taken; UnavailableError while `available` is off."""
         await self.publish_event(topic, message.to_cloudevent())
+        if keep := copy_to_keep(topic, message):
+            await self.publish_event(VALUES, keep.to_cloudevent())
 
     async def publish_batch(self, topic: str, messages: Sequence[Message]) -> None:
         """Publish several at once."""
