@@ -6,6 +6,7 @@ BIN ?= $(VENV)/bin
 # Where it is there, and newer than what it depends on, all is installed.
 STAMP ?= $(VENV)/.installed
 PROTO := services/zeromq_pubsub/proto
+STAND_IN := tests/support/servicebus
 UV ?= $(shell command -v uv)
 
 # A question may hold quotes, $ and backslashes: it goes to the shell through the environment, as it was typed.
@@ -76,6 +77,10 @@ bench: runtime ## measure against bare Dapr
 lock: $(STAMP) ## pin every dependency again, with hashes
 	@"$(or $(UV),$(BIN)/uv)" pip compile --quiet --upgrade --extra dev --generate-hashes --no-annotate --no-header \
 	  --python-version 3.11 --universal pyproject.toml -o requirements.lock
+	@for part in build requirements; do \
+	  "$(or $(UV),$(BIN)/uv)" pip compile --quiet --upgrade --generate-hashes --no-annotate --no-header \
+	    --python-version 3.11 --universal $(STAND_IN)/$$part.in -o $(STAND_IN)/$$part.lock || exit; \
+	done
 
 proto: $(STAMP) ## generate the code of the ZeroMQ component's protocol again
 	@"$(or $(UV),$(BIN)/uv)" tool run --from "grpcio-tools==$$($(BIN)/python -c 'import grpc; print(grpc.__version__)')" \

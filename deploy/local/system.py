@@ -6,6 +6,7 @@ import logging
 import os
 import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -48,7 +49,8 @@ class System:
     (default: the checkout); a home runs one system at a time. `apps` are names from the run file or `App`
     objects (None: all; the same app twice: two replicas, the second called `<app-id>-2`). `broker` and `llm`
     name folders of `components/pubsub` and `components/llm`; `resources` are further folders of components.
-    `env` is added to the environment of everything started; `programs` are started with the servers. With
+    `env` is added to the environment of everything started. `brokers` are servers to start for the components that
+    read their variables, where the launcher would start one of its own, or knows none. With
     `restart` off a process that dies stays dead. With `as_written` the ports are those of the run file, else
     they are moved to a free block.
     """
@@ -63,7 +65,7 @@ class System:
         llm: str | None = None,
         env: Mapping[str, str] | None = None,
         resources: Sequence[Path] = (),
-        programs: Sequence[Program] = (),
+        brokers: Sequence[Server] = (),
         with_model: bool = True,
         restart: bool = True,
         as_written: bool = False,
@@ -76,7 +78,6 @@ class System:
         # Servers without apps are for those of the run file, which somebody starts by hand.
         users = self._apps or run_file.select(None)
         self._addresses = order.addresses(part for app in users for part in self._folders.components(app))
-        self._programs = tuple(programs)
         self._with_model = with_model
         self._restart = restart
         self._as_written = as_written
@@ -89,7 +90,8 @@ class System:
         self._block: PortBlock | None = None
         self._supervisor: Supervisor | None = None
         self._services: dict[str, Service] = {}
-        self._brokers: dict[str, Server] = {}
+        self._given_brokers = tuple(brokers)
+        self._brokers: list[Server] = []
 
     def __enter__(self) -> Self:
         self.start()
@@ -150,12 +152,11 @@ class System:
         """End everything: apps first, then sidecars, servers, and Redis last; harmless when nothing runs."""
         if self._supervisor is not None:
             services = self._services.values()
-            brokers = [broker.program.name for broker in self._brokers.values()]
-            extra = [*(program.name for program in self._programs), *brokers]
+            brokers = [broker.program.name for broker in self._brokers]
             for group in (
                 [service.name for service in services],
                 [service.sidecar.name for service in services],
-                [*extra, *_SERVERS],
+                [*brokers, *_SERVERS],
                 ["redis"],
             ):
                 self._supervisor.call(self._supervisor.stop(group))
@@ -236,7 +237,7 @@ class System:
     def write_env(self) -> Path:
         """Write the variables that daprd needs to a shell script for the owner only; returns its path."""
         path = self._folders.data / "env"
-        brokers = [name for broker in self._brokers.values() for name in broker.variables]
+        brokers = [name for broker in self._brokers for name in broker.variables]
         names = ("REDIS_HOST", "REDIS_PASSWORD", "DEMO_MODEL_URL", "DAPR_HOST_IP", *brokers)
         servers.write_secret(path, "".join(f"export {name}={shlex.quote(self.env[name])}\n" for name in names))
         return path
@@ -279,14 +280,21 @@ class System:
         else:
             self.env["REDIS_HOST"] = f"{HOST}:{servers.REDIS + self.offset}"
             self.env["REDIS_PASSWORD"] = servers.kept_password(data / "redis.password")
+        self._prepare_brokers()
+
+    def _prepare_brokers(self) -> None:
+        self._brokers = [_in_environment(broker, self._marked_env) for broker in self._given_brokers]
+        served = {variable for broker in self._brokers for variable in broker.variables}
         for variable, component in self._addresses.items():
             if variable in self._given_env:
                 self.env = {**order.defaults(variable), **self.env}
-            else:
-                get_server = order.own_server(variable, component, data, self.offset, self._marked_env)
-                broker = get_server(self.progress)
-                self._brokers[variable] = broker
-                self.env |= broker.variables
+            elif variable not in served:
+                get_server = order.own_server(
+                    variable, component, self._folders.data, self.offset, self._marked_env
+                )
+                self._brokers.append(get_server(self.progress))
+        for broker in self._brokers:
+            self.env |= broker.variables
 
     def _require_given(self) -> None:
         for variable in ("REDIS_HOST", *self._addresses):
@@ -302,8 +310,7 @@ class System:
         programs = [
             servers.placement(runtime.placement, data, offset, env),
             servers.scheduler(runtime.scheduler, data, offset, env),
-            *self._programs,
-            *(broker.program for broker in self._brokers.values()),
+            *(broker.program for broker in self._brokers),
         ]
         if self._own_redis:
             programs.append(servers.redis(data, servers.REDIS + offset, env["REDIS_PASSWORD"], env))
@@ -318,7 +325,7 @@ class System:
         if self._own_redis:
             answers = partial(servers.redis_answers, servers.REDIS + offset, self.env["REDIS_PASSWORD"])
             probes["redis"] = check_probe(answers, "does not answer PING")
-        return probes | {broker.program.name: broker.probe for broker in self._brokers.values()}
+        return probes | {broker.program.name: broker.probe for broker in self._brokers}
 
     @property
     def _supervised(self) -> Supervisor:
@@ -330,3 +337,7 @@ class System:
         if name not in self._services:
             raise LauncherError(f"there is no app {name!r}; there are: {', '.join(self._services)}")
         return self._services[name]
+
+
+def _in_environment(broker: Server, env: Mapping[str, str]) -> Server:
+    return replace(broker, program=replace(broker.program, env={**env, **broker.program.env}))

@@ -117,7 +117,7 @@ async def launched_fleet(broker: Capabilities, setup: BrokerSetup, home: Path) -
                 broker=broker.broker,
                 with_model=False,
                 env=env,
-                programs=setup.programs,
+                brokers=setup.brokers,
             )
             await asyncio.to_thread(system.start)
             fleet = LaunchedFleet(broker, system, _server(system, broker, setup), log)
@@ -145,8 +145,8 @@ def _apps() -> list[App]:
 
 def _server(system: System, broker: Capabilities, setup: BrokerSetup) -> str | None:
     """The name of the broker's process, where it is one of the system's."""
-    if setup.programs:
-        return setup.programs[0].name
+    if setup.brokers:
+        return setup.brokers[0].program.name
     name = _SERVERS.get(broker.broker, broker.broker)
     try:
         system.pid(name)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.brokers import broker_setup
 from tests.support.checkout import processes_of
 from tests.support.waiting import wait_until
 from tests.support.whole import CHECKOUT, Whole, whole
@@ -17,7 +18,7 @@ from tests.support.whole import CHECKOUT, Whole, whole
 pytestmark = pytest.mark.timeout(1500)
 
 # The folder of components/pubsub, and the process of the server.
-BROKERS = {"mqtt": "mosquitto", "rabbitmq": "rabbitmq", "kafka": "kafka"}
+BROKERS = {"mqtt": "mosquitto", "rabbitmq": "rabbitmq", "kafka": "kafka", "servicebus": "servicebus"}
 STEPS = ["look up", "find", "write", "review"]
 # Each call of the model takes a while, so that a question is at a known place when something is killed.
 SCRIPT = {
@@ -56,7 +57,10 @@ def running(
 ) -> Iterator[tuple[str, Whole]]:
     env = {"DOVECOTE_RESEND_AFTER": "3"}
     home = tmp_path_factory.mktemp(request.param)
-    with whole(home, env, request.param) as system:
+    with (
+        broker_setup(request.param, home / "broker") as setup,
+        whole(home, {**env, **setup.env}, request.param, brokers=setup.brokers) as system,
+    ):
         yield BROKERS[request.param], system
     assert processes_of(home) == []
 

@@ -52,8 +52,8 @@ def server(tmp_path: Path) -> Server:
 
 @pytest.fixture
 def system(checkout: Path, server: Server, tmp_path: Path) -> Iterator[Whole]:
-    env = {"DOVECOTE_RESEND_AFTER": "2", **server.variables}
-    with whole(tmp_path / "home", env, checkout=checkout, programs=[server.program]) as running:
+    env = {"DOVECOTE_RESEND_AFTER": "2"}
+    with whole(tmp_path / "home", env, checkout=checkout, brokers=[server]) as running:
         yield running
 
 

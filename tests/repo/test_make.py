@@ -12,6 +12,8 @@ from packaging.utils import canonicalize_name
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 LOCK = (CHECKOUT / "requirements.lock").read_text()
+STAND_IN = CHECKOUT / "tests" / "support" / "servicebus"
+LOCKS = [LOCK, *((STAND_IN / f"{name}.lock").read_text() for name in ("build", "requirements"))]
 
 FAKE_COMMAND = """#!/bin/sh
 for argument in "$@"; do printf '<%s>\\n' "$argument"; done
@@ -191,15 +193,15 @@ def test_continuous_integration_runs_what_the_readme_says() -> None:
     assert os.access(script, os.X_OK)
 
 
-def test_the_lock_pins_every_dependency_with_hashes() -> None:
-    blocks = re.split(r"\n(?=\S)", LOCK.strip())
-    for block in blocks:
+def test_the_locks_pin_every_dependency_with_hashes() -> None:
+    for block in (block for lock in LOCKS for block in re.split(r"\n(?=\S)", lock.strip())):
         assert re.match(r"[A-Za-z0-9._-]+(\[[a-z,]+\])?==\S+", block), block
         assert "--hash=sha256:" in block, block
 
 
-def test_the_lock_names_no_index_and_no_host() -> None:
-    assert not re.search(r"://|--(extra-)?index|--find-links|@", LOCK)
+def test_the_locks_name_no_index_and_no_host() -> None:
+    for lock in LOCKS:
+        assert not re.search(r"://|--(extra-)?index|--find-links|@", lock)
 
 
 def test_the_lock_fits_what_the_project_asks_for() -> None:

@@ -11,10 +11,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from deploy.local.brokers import debian, order
-from deploy.local.brokers.server import installed_program
-from deploy.local.components import load_components
-from deploy.local.spawning import Program
+from deploy.local.brokers.server import Server, installed_program
+from deploy.local.components import Component, load_components
+from deploy.local.errors import MissingServerError
+from tests.support.servicebus.standing_in import stand_in
 from tests.support.whole import CHECKOUT
+
+COMPONENTS = CHECKOUT / "components" / "pubsub"
+_SERVICE_BUS = "SERVICEBUS_CONNECTION_STRING"
+# A broker that is no server of its own is the one of the state store.
+_STATE_STORES = ["REDIS_HOST"]
 
 # The program without which there is no server, by the variable that holds the server's address. Those that are not
 # here come with the project's dependencies.
@@ -27,14 +33,14 @@ class BrokerNotRunError(Exception):
 
 @dataclass(frozen=True)
 class BrokerSetup:
-    """What a system on a broker is started with: `env` and `programs` are arguments of `System`.
+    """What a system on a broker is started with: `env` and `brokers` are arguments of `System`.
 
     `origin` says in a few words how the server was come by.
     """
 
     origin: str
     env: Mapping[str, str] = field(default_factory=dict)
-    programs: Sequence[Program] = ()
+    brokers: Sequence[Server] = ()
 
 
 @contextmanager
@@ -43,21 +49,34 @@ def broker_setup(name: str, folder: Path) -> Iterator[BrokerSetup]:
 
     What is started for it keeps its data in `folder`. Raises BrokerNotRunError where the broker cannot be had.
     """
-    variables = address_variables(name)
+    readers = _readers(name)
+    variables = [*readers] or _STATE_STORES
     given = [variable for variable in variables if variable in os.environ]
     if given:
         yield BrokerSetup(f"address given by {', '.join(given)}")
-        return
-    yield BrokerSetup(_own_origin(variables))
+    elif _SERVICE_BUS in readers:
+        yield _service_bus(readers[_SERVICE_BUS], folder)
+    else:
+        yield BrokerSetup(_own_origin(variables))
+
+
+def _service_bus(component: Component, folder: Path) -> BrokerSetup:
+    try:
+        return BrokerSetup("stand-in of tests/support/servicebus", brokers=[stand_in(component, folder)])
+    except MissingServerError as error:
+        raise BrokerNotRunError(str(error)) from error
 
 
 def address_variables(name: str) -> list[str]:
     """The variables in which the components of a broker look for its address."""
-    components = load_components([CHECKOUT / "components" / "pubsub" / name])
+    return [*_readers(name)] or _STATE_STORES
+
+
+def _readers(name: str) -> dict[str, Component]:
+    components = load_components([COMPONENTS / name])
     if not components:
         raise BrokerNotRunError(f"components/pubsub/{name} defines no component")
-    known = [*order.addresses(components)]
-    return known or ["REDIS_HOST"]
+    return order.addresses(components)
 
 
 def _own_origin(variables: Sequence[str]) -> str:

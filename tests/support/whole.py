@@ -8,8 +8,8 @@ from typing import Any
 
 import httpx
 
+from deploy.local.brokers.server import Server
 from deploy.local.runfile import App, load_run_file
-from deploy.local.spawning import Program
 from deploy.local.system import System
 from tests.support.model_server import ModelServer
 
@@ -83,9 +83,12 @@ def whole(
     broker: str | None = None,
     *,
     checkout: Path = CHECKOUT,
-    programs: Sequence[Program] = (),
+    brokers: Sequence[Server] = (),
 ) -> Iterator[Whole]:
-    """A running system in a home of its own, ended afterwards; `broker` is a folder of `components/pubsub`."""
+    """A running system in a home of its own, ended afterwards.
+
+    `broker` is a folder of `components/pubsub`, `brokers` are what `System` takes.
+    """
     home.mkdir(parents=True, exist_ok=True)
     with (
         ModelServer() as model,
@@ -94,7 +97,7 @@ def whole(
             home,
             apps=whole_apps(),
             broker=broker,
-            programs=programs,
+            brokers=brokers,
             with_model=False,
             env={"DEMO_MODEL_URL": model.url, **env},
         ) as system,

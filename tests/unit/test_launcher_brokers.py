@@ -66,6 +66,7 @@ def script(path: Path, text: str) -> Path:
         ("rabbitmq", ["RABBITMQ_URL"]),
         ("kafka", ["KAFKA_BROKERS"]),
         ("zeromq", ["ZEROMQ_HOST"]),
+        ("servicebus", ["SERVICEBUS_CONNECTION_STRING"]),
     ],
 )
 def test_a_broker_is_known_by_the_address_that_its_component_reads(folder: str, variables: list[str]) -> None:
@@ -89,7 +90,17 @@ def test_a_component_without_a_type_is_named(tmp_path: Path) -> None:
         load_components([tmp_path])
 
 
-@pytest.mark.parametrize("form", ["mqtt://me:p%40ss@{}", "amqp://{}/vhost", "{}", "{},{}"])
+@pytest.mark.parametrize(
+    "form",
+    [
+        "mqtt://me:p%40ss@{}",
+        "amqp://{}/vhost",
+        "{}",
+        "{},{}",
+        "Endpoint=sb://{}/;SharedAccessKeyName=me;SharedAccessKey=a/b=",
+        "SharedAccessKeyName=me;SharedAccessKey=a/b=;Endpoint=sb://{}",
+    ],
+)
 def test_an_address_in_any_form_is_asked_whether_it_answers(form: str, listener: socket.socket) -> None:
     port = listener.getsockname()[1]
     place = f"127.0.0.1:{port}"
@@ -121,6 +132,30 @@ def test_a_zeromq_broker_holds_as_much_as_the_component_file_says(tmp_path: Path
 def test_an_address_without_a_port_is_refused() -> None:
     with pytest.raises(UnreachableError, match="KAFKA_BROKERS has 'kafka': it must name host:port"):
         asyncio.run(order.require_reachable("KAFKA_BROKERS", {"KAFKA_BROKERS": "kafka"}))
+
+
+def test_a_service_that_cannot_run_here_is_asked_for_at_once(tmp_path: Path, progress: Progress) -> None:
+    component = load_components([PUBSUB / "servicebus"])[0]
+    get = order.own_server("SERVICEBUS_CONNECTION_STRING", component, tmp_path, 400, {})
+    with pytest.raises(
+        MissingServerError, match=r"SERVICEBUS_CONNECTION_STRING is not set, and no server .* set it"
+    ):
+        get(progress)
+
+
+def test_a_namespace_in_azure_is_asked_at_the_port_of_amqps(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    async def answers_everywhere(address: str) -> bool:
+        asked.append(address)
+        return True
+
+    monkeypatch.setattr("deploy.local.servers.listens", answers_everywhere)
+    variable = "SERVICEBUS_CONNECTION_STRING"
+    address = "Endpoint=sb://doves.servicebus.windows.net/;SharedAccessKeyName=me;SharedAccessKey=secret"
+    asyncio.run(order.require_reachable(variable, {variable: address}))
+    assert asked == ["doves.servicebus.windows.net:5671"]
+    assert order.defaults(variable) == {"SERVICEBUS_DISABLE_ENTITY_MANAGEMENT": "false"}
 
 
 def test_a_program_that_is_there_is_not_installed(commands: Path, progress: Progress) -> None:

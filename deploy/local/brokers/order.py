@@ -14,14 +14,16 @@ from functools import partial
 from pathlib import Path
 
 from deploy.local import servers
-from deploy.local.brokers import kafka, mosquitto, rabbitmq, zeromq
+from deploy.local.brokers import kafka, mosquitto, rabbitmq, servicebus, zeromq
 from deploy.local.brokers.server import Server, Site
 from deploy.local.components import Component
 from deploy.local.ports import FIRST
 from deploy.local.progress import Progress
 
-_BROKERS = {module.BROKER.variable: module.BROKER for module in (mosquitto, rabbitmq, kafka, zeromq)}
+_BROKERS = {module.BROKER.variable: module.BROKER for module in (mosquitto, rabbitmq, kafka, zeromq, servicebus)}
 _PORTS_EACH = 3
+# What an address has around `host:port`: a scheme, a login, a path, or the other parts of a connection string.
+_SURROUNDINGS = re.compile(r"^(.*\bEndpoint=)?\w+://(.*@)?|[/;].*$")
 PORTS = tuple(range(FIRST + 180, FIRST + 180 + _PORTS_EACH * len(_BROKERS)))
 
 
@@ -60,5 +62,7 @@ async def require_reachable(variable: str, env: Mapping[str, str]) -> None:
     """Raise UnreachableError, naming the variable, unless something listens at each place that it names."""
     broker = _BROKERS.get(variable)
     address = broker.place.format_map(env) if broker is not None and broker.place else env[variable]
-    places = [re.sub(r"^\w+://(.*@)?|/.*$", "", place) for place in address.split(",")]
+    places = [_SURROUNDINGS.sub("", place) for place in address.split(",")]
+    if broker is not None and broker.default_port is not None:
+        places = [place if ":" in place else f"{place}:{broker.default_port}" for place in places]
     await asyncio.gather(*(servers.require_reachable(variable, place) for place in places))

@@ -47,12 +47,14 @@ class Broker:
     """A broker that the launcher can start, and how one is reached that somebody else has started.
 
     Its address is in `variable`. `place` is what must listen there, with variables in braces (default: the address
-    itself), and `defaults` are for those that need not be given beside the address.
+    itself), `default_port` the port where the address may leave it out, and `defaults` are for variables that need
+    not be given beside the address.
     """
 
     variable: str
     server: Callable[[Site, Progress], Server]
     place: str = ""
+    default_port: int | None = None
     defaults: Mapping[str, str] = field(default_factory=dict)
 
 

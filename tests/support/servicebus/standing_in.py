@@ -1,0 +1,59 @@
+"""The stand-in as a server that the launcher starts."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import partial
+from pathlib import Path
+
+from deploy.local.brokers.server import Server
+from deploy.local.components import Component
+from deploy.local.ports import HOST, is_free
+from deploy.local.progress import Progress
+from deploy.local.readiness import check_probe
+from deploy.local.servers import listens
+from deploy.local.spawning import Program
+from tests.support.servicebus.environment import interpreter
+
+_CHECKOUT = Path(__file__).resolve().parents[3]
+# Below those of whole systems.
+_PORTS = range(20000, 21000)
+
+
+def stand_in(component: Component, folder: Path) -> Server:
+    """Return the stand-in, its data in the folder, with what the component's file asks of a subscription.
+
+    Raises MissingServerError where its library cannot be built.
+    """
+    python = interpreter(Progress())
+    folder.mkdir(parents=True, exist_ok=True)
+    address = f"{HOST}:{_free_port(folder)}"
+    command = (
+        str(python),
+        "-m",
+        "tests.support.servicebus",
+        address,
+        str(folder / "namespace.db"),
+        f"--lock-seconds={component.settings['lockDurationInSec']}",
+        f"--max-deliveries={component.settings['maxDeliveryCount']}",
+    )
+    return Server(
+        Program("servicebus", command, _CHECKOUT, {}),
+        emulated(address),
+        check_probe(partial(listens, address), "does not listen"),
+    )
+
+
+def emulated(address: str) -> dict[str, str]:
+    """Return the variables by which a component reaches an emulator: no TLS, no interface of management."""
+    key = "SharedAccessKeyName=RootManageSharedAccessKey;SharedAccessKey=local;UseDevelopmentEmulator=true"
+    return {
+        "SERVICEBUS_CONNECTION_STRING": f"Endpoint=sb://{address};{key}",
+        "SERVICEBUS_DISABLE_ENTITY_MANAGEMENT": "true",
+    }
+
+
+def _free_port(folder: Path) -> int:
+    start = int.from_bytes(hashlib.sha256(str(folder).encode()).digest()[:4]) % len(_PORTS)
+    ports: list[int] = [*_PORTS[start:], *_PORTS[:start]]
+    return next(port for port in ports if is_free(port))
