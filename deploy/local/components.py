@@ -23,6 +23,11 @@ class Component:
     variables: Mapping[str, str]
     """The environment variable in which the value lies, by the setting's name."""
 
+    @property
+    def takes_certificate(self) -> bool:
+        """Whether it shows a certificate to its server, which is then to ask for one."""
+        return "clientCert" in self.variables
+
 
 def load_components(folders: Iterable[Path]) -> list[Component]:
     """Return the components in the YAML files of the folders; raises RunFileError for what is no YAML."""

@@ -2,6 +2,7 @@
 
 LauncherError
 ├── RunFileError          dapr.yaml, or what was asked of it, is wrong
+├── VariableError         a variable that a component reads is not set, or cannot be used
 ├── PortTakenError        a port that must be used belongs to somebody else
 ├── AlreadyRunningError   this folder has a running system
 ├── UnreachableError      a server that the environment names does not answer
@@ -17,6 +18,10 @@ class LauncherError(Exception):
 
 class RunFileError(LauncherError):
     """The run file, or an app or folder asked for by name, is wrong."""
+
+
+class VariableError(LauncherError):
+    """A variable that a component reads is not set, or has what cannot be used."""
 
 
 class PortTakenError(LauncherError):

@@ -30,7 +30,7 @@ SERVER_PORTS = tuple(range(REDIS, ETCD_PEER + 1))
 
 _REDIS_CONF = """\
 bind {host}
-port {port}
+{listen}
 requirepass {password}
 dir "{folder}"
 appendonly yes
@@ -65,8 +65,13 @@ def redis(folder: Path, port: int, password: str, env: Mapping[str, str]) -> Pro
     data = folder / "redis"
     data.mkdir(exist_ok=True)
     config = folder / "redis.conf"
-    write_secret(config, _REDIS_CONF.format(host=HOST, port=port, password=password, folder=data))
+    write_secret(config, redis_configuration(f"port {port}", password, data))
     return Program("redis", (str(binary), str(config)), data, env)
+
+
+def redis_configuration(listen: str, password: str, folder: Path) -> str:
+    """Return the configuration of a Redis that keeps all it is given; `listen` are the lines that say where."""
+    return _REDIS_CONF.format(host=HOST, listen=listen, password=password, folder=folder)
 
 
 def placement(binary: Path, folder: Path, offset: int, env: Mapping[str, str]) -> Program:

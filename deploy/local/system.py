@@ -12,9 +12,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from deploy.local import plan, servers
+from deploy.local import plan, servers, variables
 from deploy.local.brokers import order
 from deploy.local.brokers.server import Server
+from deploy.local.components import load_components
 from deploy.local.errors import LauncherError
 from deploy.local.leftovers import MARKER, end_leftovers
 from deploy.local.plan import Folders, Service
@@ -77,7 +78,10 @@ class System:
         self._apps = run_file.select(apps)
         # Servers without apps are for those of the run file, which somebody starts by hand.
         users = self._apps or run_file.select(None)
-        self._addresses = order.addresses(part for app in users for part in self._folders.components(app))
+        self._components = load_components(
+            dict.fromkeys(folder for app in users for folder in self._folders.resources(app))
+        )
+        self._addresses = order.addresses(self._components)
         self._with_model = with_model
         self._restart = restart
         self._as_written = as_written
@@ -295,11 +299,14 @@ class System:
                 self._brokers.append(get_server(self.progress))
         for broker in self._brokers:
             self.env |= broker.variables
+        self.env |= variables.certificates(self._components, self.env, self._folders.checkout)
+        if self._apps:
+            variables.require_set(self._components, self.env)
 
     def _require_given(self) -> None:
-        for variable in ("REDIS_HOST", *self._addresses):
+        for variable, component in {"REDIS_HOST": None, **self._addresses}.items():
             if variable in self._given_env:
-                self._supervised.call(order.require_reachable(variable, self.env))
+                self._supervised.call(order.require_reachable(variable, self.env, component))
 
     @property
     def _own_redis(self) -> bool:

@@ -28,7 +28,7 @@ def test_each_model_folder_loads(tmp_path: Path, llm: str, env: dict[str, str]) 
 
 def test_a_model_without_its_key_is_refused_at_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-    with pytest.raises(LauncherError, match="missing the OpenAI API key, set it in the OPENAI_API_KEY"):
+    with pytest.raises(LauncherError, match="key is read from OPENAI_API_KEY, which is not set"):
         _types(tmp_path, "openai", {})
 
 

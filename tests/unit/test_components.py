@@ -48,6 +48,26 @@ def test_every_setting_is_text_as_the_sidecar_wants_it() -> None:
             assert isinstance(row.get("value", ""), str), f"{folder.name}: quote {name}"
 
 
+# What a certificate takes the place of, or brings with it; all else is as it is without TLS.
+TLS = {"caCert", "clientCert", "clientKey", "enableTLS", "disableTls"}
+INSTEAD = {
+    "redis-tls": {"redisHost", "redisPassword"},
+    "kafka-tls": {"authType", "saslUsername", "saslPassword"},
+}
+
+
+@pytest.mark.parametrize("folder", [one for one in PUBSUB if one.name.endswith("-tls")], ids=lambda one: one.name)
+def test_with_tls_a_broker_differs_in_what_is_about_tls_only(folder: Path) -> None:
+    plain = folder.with_name(folder.name.removesuffix("-tls"))
+    differing = TLS | INSTEAD.get(folder.name, set())
+    for secured, other in zip(resources(folder), resources(plain), strict=True):
+        assert "clientCert" in {row["name"] for row in secured["spec"]["metadata"]}
+        for component in (secured, other):
+            rows = component["spec"]["metadata"]
+            component["spec"]["metadata"] = [row for row in rows if row["name"] not in differing]
+        assert secured == other
+
+
 def test_mqtt_replicas_are_clients_of_their_own_that_share_a_subscription() -> None:
     row = read_capabilities(COMPONENTS / "capabilities.yaml", "pubsub.mqtt3")
     chosen = settings(COMPONENTS / "pubsub" / "mqtt")

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from deploy.local.brokers.greeting import Greeting
 from deploy.local.brokers.kafka_jars import find_jars, find_java
 from deploy.local.brokers.server import USER, Broker, Server, Site
 from deploy.local.errors import LauncherError
@@ -32,13 +33,7 @@ node.id=1
 controller.quorum.voters=1@{host}:{controller}
 controller.listener.names=CONTROLLER
 listeners=CLIENT://{host}:{port},CONTROLLER://{host}:{controller}
-listener.security.protocol.map=CLIENT:SASL_PLAINTEXT,CONTROLLER:SASL_PLAINTEXT
 inter.broker.listener.name=CLIENT
-sasl.enabled.mechanisms=PLAIN
-sasl.mechanism.inter.broker.protocol=PLAIN
-sasl.mechanism.controller.protocol=PLAIN
-listener.name.client.plain.sasl.jaas.config={login}
-listener.name.controller.plain.sasl.jaas.config={login}
 log.dirs={data}
 num.partitions=16
 auto.create.topics.enable=true
@@ -56,6 +51,24 @@ num.recovery.threads.per.data.dir=4
 broker.heartbeat.interval.ms=1000
 broker.session.timeout.ms=4000
 """
+# With a password, or with a certificate, which the component does not take together.
+_SASL = """\
+listener.security.protocol.map=CLIENT:SASL_PLAINTEXT,CONTROLLER:SASL_PLAINTEXT
+sasl.enabled.mechanisms=PLAIN
+sasl.mechanism.inter.broker.protocol=PLAIN
+sasl.mechanism.controller.protocol=PLAIN
+listener.name.client.plain.sasl.jaas.config={login}
+listener.name.controller.plain.sasl.jaas.config={login}
+"""
+_TLS = """\
+listener.security.protocol.map=CLIENT:SSL,CONTROLLER:SSL
+ssl.client.auth=required
+ssl.keystore.type=PEM
+ssl.keystore.key={key}
+ssl.keystore.certificate.chain={certificate}
+ssl.truststore.type=PEM
+ssl.truststore.certificates={authority}
+"""
 _LOGIN = (
     "org.apache.kafka.common.security.plain.PlainLoginModule required "
     'username="{user}" password="{password}" user_{user}="{password}";'
@@ -68,13 +81,10 @@ def server(site: Site, progress: Progress) -> Server:
     """Return a Kafka that keeps its data in the site's folder and knows one user."""
     java, jars = find_java(progress), find_jars(progress)
     port, controller, _ = site.ports
-    login = _LOGIN.format(user=USER, password=site.password)
     data = site.folder / "data"
     properties = site.folder / "server.properties"
-    write_secret(
-        properties,
-        _CONFIGURATION.format(host=HOST, port=port, controller=controller, login=login, data=data),
-    )
+    lines = _CONFIGURATION.format(host=HOST, port=port, controller=controller, data=data)
+    write_secret(properties, lines + _security(site))
     run = (
         str(java), _MEMORY, "-XX:TieredStopAtLevel=1", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
         "-cp", f"{jars}/*",
@@ -83,9 +93,17 @@ def server(site: Site, progress: Progress) -> Server:
         _format(run, properties)
     return Server(
         Program("kafka", (*run, "kafka.Kafka", str(properties)), site.folder, site.env, stop_seconds=_STOP_SECONDS),
-        {_VARIABLE: f"{HOST}:{port}", "KAFKA_USERNAME": USER, "KAFKA_PASSWORD": site.password},
+        {_VARIABLE: f"{HOST}:{port}", "KAFKA_USERNAME": USER, "KAFKA_SASL": site.password},
         check_probe(partial(answers, port), "does not answer"),
     )
+
+
+def _security(site: Site) -> str:
+    if site.certificates is None:
+        return _SASL.format(login=_LOGIN.format(user=USER, password=site.password))
+    tls = site.certificates
+    files = {"key": tls.server_key, "certificate": tls.server, "authority": tls.authority}
+    return _TLS.format_map({name: path.read_text().replace("\n", "\\n") for name, path in files.items()})
 
 
 def _format(run: tuple[str, ...], properties: Path) -> None:
@@ -115,4 +133,8 @@ async def answers(port: int) -> bool:
         return False
 
 
-BROKER: Final = Broker(_VARIABLE, server)
+def _fault(answer: bytes) -> str:
+    return "" if answer else "ends the connection without an answer"
+
+
+BROKER: Final = Broker(_VARIABLE, server, greeting=Greeting(lambda _: _API_VERSIONS, _fault))

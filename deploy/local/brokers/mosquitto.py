@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import getpass
+import secrets
+import struct
 import subprocess
 from functools import partial
 from typing import Final
+from urllib.parse import SplitResult, unquote
 
+from deploy.local.brokers.greeting import Greeting
 from deploy.local.brokers.server import USER, Broker, Server, Site, find_program
 from deploy.local.ports import HOST
 from deploy.local.progress import Progress
@@ -30,6 +34,19 @@ set_tcp_nodelay true
 user {user}
 log_dest stderr
 """
+_TLS = """\
+cafile {tls.authority}
+certfile {tls.server}
+keyfile {tls.server_key}
+require_certificate true
+"""
+_REFUSALS: Final = {
+    1: "does not speak MQTT 3.1.1",
+    3: "is not available",
+    4: "does not know the user and password in the address",
+    5: "does not let the user and password in the address in",
+}
+_SEVEN_BITS: Final = 0x80
 
 
 def server(site: Site, progress: Progress) -> Server:
@@ -42,17 +59,41 @@ def server(site: Site, progress: Progress) -> Server:
     subprocess.run([hasher, "-U", passwords], check=True, capture_output=True)  # noqa: S603
     port = site.ports[0]
     configuration = site.folder / "mosquitto.conf"
-    configuration.write_text(
-        _CONFIGURATION.format(
-            port=port, host=HOST, passwords=passwords, folder=site.folder, user=getpass.getuser()
-        ),
-        encoding="utf-8",
+    lines = _CONFIGURATION.format(
+        port=port, host=HOST, passwords=passwords, folder=site.folder, user=getpass.getuser()
     )
+    scheme = "mqtt"
+    if site.certificates is not None:
+        lines += _TLS.format(tls=site.certificates)
+        scheme = "mqtts"
+    configuration.write_text(lines, encoding="utf-8")
     return Server(
         Program("mosquitto", (str(binary), "-c", str(configuration)), site.folder, site.env),
-        {_VARIABLE: f"mqtt://{USER}:{site.password}@{HOST}:{port}"},
+        {_VARIABLE: f"{scheme}://{USER}:{site.password}@{HOST}:{port}"},
         check_probe(partial(listens, f"{HOST}:{port}"), "does not listen"),
     )
 
 
-BROKER: Final = Broker(_VARIABLE, server)
+def _connect(address: SplitResult) -> bytes:
+    """MQTT 3.1.1's CONNECT, in a session that ends with the connection."""
+    client = f"dovecote-{secrets.token_hex(6)}"
+    flags = 0x02 | (0x80 if address.username else 0) | (0x40 if address.password else 0)
+    fields = [text.encode() for text in (client, unquote(address.username or ""), unquote(address.password or ""))]
+    payload = b"".join(struct.pack(">H", len(text)) + text for text in fields if text)
+    rest = struct.pack(">H4sBBH", 4, b"MQTT", 4, flags, 0) + payload
+    # Seven bits a byte, the low ones first.
+    size = (
+        bytes([len(rest)])
+        if len(rest) < _SEVEN_BITS
+        else bytes([len(rest) % _SEVEN_BITS | 0x80, len(rest) // _SEVEN_BITS])
+    )
+    return b"\x10" + size + rest
+
+
+def _fault(answer: bytes) -> str:
+    if answer[:2] != b"\x20\x02":
+        return "does not answer as an MQTT server"
+    return _REFUSALS.get(answer[3], f"refuses the connection with code {answer[3]}") if answer[3] else ""
+
+
+BROKER: Final = Broker(_VARIABLE, server, greeting=Greeting(_connect, _fault))

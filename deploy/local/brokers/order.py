@@ -10,17 +10,22 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable, Iterable, Mapping
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from deploy.local import servers
-from deploy.local.brokers import kafka, mosquitto, rabbitmq, servicebus, zeromq
-from deploy.local.brokers.server import Server, Site
+from deploy.local.brokers import kafka, mosquitto, rabbitmq, redis, servicebus, zeromq
+from deploy.local.brokers.greeting import require_welcome
+from deploy.local.brokers.server import Broker, Server, Site
+from deploy.local.certificates import own_certificates
 from deploy.local.components import Component
 from deploy.local.ports import FIRST
 from deploy.local.progress import Progress
 
-_BROKERS = {module.BROKER.variable: module.BROKER for module in (mosquitto, rabbitmq, kafka, zeromq, servicebus)}
+_BROKERS: dict[str, Broker] = {
+    module.BROKER.variable: module.BROKER for module in (mosquitto, rabbitmq, kafka, zeromq, servicebus, redis)
+}
 _PORTS_EACH = 3
 # What an address has around `host:port`: a scheme, a login, a path, or the other parts of a connection string.
 _SURROUNDINGS = re.compile(r"^(.*\bEndpoint=)?\w+://(.*@)?|[/;].*$")
@@ -45,12 +50,21 @@ def own_server(
     Its data is kept below `data`. Raises, when called, MissingServerError that names the mend where it is not on
     this machine and cannot be installed.
     """
-    folder = data / variable.lower().partition("_")[0]
+    folder = data / variable.lower().rpartition("_")[0]
     folder.mkdir(exist_ok=True)
+    certificates = own_certificates(data / "tls") if component.takes_certificate else None
     password = servers.kept_password(folder / "password")
     first = list(_BROKERS).index(variable) * _PORTS_EACH
     ports = [port + offset for port in PORTS[first : first + _PORTS_EACH]]
-    return partial(_BROKERS[variable].server, Site(folder, ports, password, env, component.settings))
+    site = Site(folder, ports, password, env, component.settings, certificates)
+    told = certificates.settings() if certificates is not None else {}
+    variables = {component.variables[name]: text for name, text in told.items() if name in component.variables}
+
+    def get(progress: Progress) -> Server:
+        found = _BROKERS[variable].server(site, progress)
+        return replace(found, variables={**variables, **found.variables})
+
+    return get
 
 
 def defaults(variable: str) -> Mapping[str, str]:
@@ -58,11 +72,18 @@ def defaults(variable: str) -> Mapping[str, str]:
     return _BROKERS[variable].defaults if variable in _BROKERS else {}
 
 
-async def require_reachable(variable: str, env: Mapping[str, str]) -> None:
-    """Raise UnreachableError, naming the variable, unless something listens at each place that it names."""
+async def require_reachable(variable: str, env: Mapping[str, str], component: Component | None = None) -> None:
+    """Raise UnreachableError, naming the variable, unless the server at each place that it names answers.
+
+    `component` is the one that reads the variable; its server is asked, where that can be, whether it takes us.
+    """
     broker = _BROKERS.get(variable)
     address = broker.place.format_map(env) if broker is not None and broker.place else env[variable]
     places = [_SURROUNDINGS.sub("", place) for place in address.split(",")]
     if broker is not None and broker.default_port is not None:
         places = [place if ":" in place else f"{place}:{broker.default_port}" for place in places]
     await asyncio.gather(*(servers.require_reachable(variable, place) for place in places))
+    if broker is not None and broker.greeting is not None and component is not None:
+        for place in address.split(","):
+            parts = urlsplit(place if "://" in place else f"//{place}")
+            await require_welcome(variable, parts, broker.greeting, component, env)

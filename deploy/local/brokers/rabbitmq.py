@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from deploy.local.brokers.greeting import Greeting
 from deploy.local.brokers.server import USER, Broker, Server, Site, find_program
 from deploy.local.ports import HOST
 from deploy.local.progress import Progress
@@ -22,7 +23,7 @@ _STOP_SECONDS = 20.0
 # behind that take messages and handle none (measured with 1.18.3). After a minute, which no handler takes, the
 # server ends their channel and gives the messages back.
 _CONFIGURATION = """\
-listeners.tcp.1 = {host}:{port}
+{listeners}
 default_user = {user}
 default_pass = {password}
 loopback_users = none
@@ -30,6 +31,15 @@ log.file = false
 log.console = true
 consumer_timeout = 60000
 """
+_PLAIN = "listeners.tcp.1 = {host}:{port}"
+_TLS = """\
+listeners.tcp = none
+listeners.ssl.1 = {host}:{port}
+ssl_options.cacertfile = {tls.authority}
+ssl_options.certfile = {tls.server}
+ssl_options.keyfile = {tls.server_key}
+ssl_options.verify = verify_peer
+ssl_options.fail_if_no_peer_cert = true"""
 # How often a channel looks at the consumer_timeout has no name in the configuration file.
 _ERLANG = "-kernel inet_dist_use_interface {127,0,0,1} -rabbit channel_tick_interval 10000"
 # Erlang's port mapper belongs to this node alone, and ends with it: it is in the same process group.
@@ -41,14 +51,16 @@ def server(site: Site, progress: Progress) -> Server:
     script = find_program("rabbitmq-server", ["rabbitmq-server"], _MEND, progress)
     port = site.ports[0]
     configuration = site.folder / "rabbitmq.conf"
-    write_secret(configuration, _CONFIGURATION.format(host=HOST, port=port, user=USER, password=site.password))
+    scheme, listeners = ("amqp", _PLAIN) if site.certificates is None else ("amqps", _TLS)
+    listeners = listeners.format(host=HOST, port=port, tls=site.certificates)
+    write_secret(configuration, _CONFIGURATION.format(listeners=listeners, user=USER, password=site.password))
     plugins = site.folder / "enabled_plugins"
     plugins.write_text("[].\n", encoding="utf-8")
     command = ("/bin/sh", "-c", _START, str(_DEBIAN if _DEBIAN.exists() else script))
     env = {**site.env, **_environment(site, configuration, plugins)}
     return Server(
         Program("rabbitmq", command, site.folder, env, stop_seconds=_STOP_SECONDS),
-        {_VARIABLE: f"amqp://{USER}:{site.password}@{HOST}:{port}"},
+        {_VARIABLE: f"{scheme}://{USER}:{site.password}@{HOST}:{port}"},
         check_probe(partial(listens, f"{HOST}:{port}"), "does not listen"),
     )
 
@@ -72,4 +84,9 @@ def _environment(site: Site, configuration: Path, plugins: Path) -> dict[str, st
     }
 
 
-BROKER: Final = Broker(_VARIABLE, server)
+def _fault(answer: bytes) -> str:
+    # It answers with the frame of a method, or with the protocol that it wants.
+    return "" if answer[:1] == b"\x01" else "does not answer as an AMQP 0.9.1 server"
+
+
+BROKER: Final = Broker(_VARIABLE, server, greeting=Greeting(lambda _: b"AMQP\x00\x00\x09\x01", _fault))

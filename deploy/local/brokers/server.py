@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from deploy.local.brokers import debian
+from deploy.local.brokers.greeting import Greeting
+from deploy.local.certificates import Certificates
 from deploy.local.errors import MissingServerError
 from deploy.local.progress import Progress
 from deploy.local.readiness import Probe
@@ -23,7 +25,8 @@ _SYSTEM_FOLDERS = ("/usr/local/sbin", "/usr/sbin", "/opt/homebrew/sbin")
 class Site:
     """Where a server is to run: a folder of its own, ports that are free, a password, the environment.
 
-    `settings` are those of the component that reads the server's address.
+    `settings` are those of the component that reads the server's address. Where there are `certificates`, the
+    server is to take TLS only, and clients that show one only.
     """
 
     folder: Path
@@ -31,6 +34,7 @@ class Site:
     password: str
     env: Mapping[str, str]
     settings: Mapping[str, str] = field(default_factory=dict)
+    certificates: Certificates | None = None
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,7 @@ class Broker:
 
     Its address is in `variable`. `place` is what must listen there, with variables in braces (default: the address
     itself), `default_port` the port where the address may leave it out, and `defaults` are for variables that need
-    not be given beside the address.
+    not be given beside the address. With `greeting`, a server is asked whether it takes us.
     """
 
     variable: str
@@ -56,6 +60,7 @@ class Broker:
     place: str = ""
     default_port: int | None = None
     defaults: Mapping[str, str] = field(default_factory=dict)
+    greeting: Greeting | None = None
 
 
 def find_program(name: str, packages: Sequence[str], mend: str, progress: Progress) -> Path:

@@ -20,6 +20,7 @@ ELSEWHERE = {
     "DOVECOTE_PORT": "port of the gateway (default: one of a free block)",
     "DOVECOTE_DAPR_HOME": "folder with a Dapr runtime to use (default: found, downloaded or built)",
     "DOVECOTE_DAPR_MIRROR": "mirror of Dapr's release archives",
+    "SSL_CERT_DIR": "folders of authorities that sidecars trust, where a component has no setting for one",
 }
 # Set for each app by whoever starts it, so of no use in a file for all.
 _PER_APP = frozenset({"app_port", "dapr_http_port", "dapr_grpc_port"})
@@ -37,6 +38,7 @@ def env_example(components: Path) -> str:
     for variable, meaning in ELSEWHERE.items():
         lines += ["", f"# {meaning}", f"# {variable}="]
     lines += ["", "# Referred to by components; the launcher sets those of what it starts itself."]
+    lines += ["# A certificate and its key are given as PEM text, or as the path of a file."]
     for variable, users in sorted(secrets(components).items()):
         lines += ["", f"# {', '.join(users)}", f"# {variable}="]
     return "\n".join(lines) + "\n"
