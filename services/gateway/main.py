@@ -10,9 +10,11 @@ from pydantic import JsonValue
 from dovecote import App, TaskResult
 from dovecote.errors import TooLargeError
 from services.contracts.tasks import Question
+from services.gateway.external import ExternalTools
 from services.gateway.stream import follow
 
 gateway = App("gateway")
+ExternalTools(gateway)
 
 
 class Ask(Question):

@@ -58,6 +58,8 @@ class App:
         self.subscriptions: list[Subscription] = []
         self.workflows: dict[str, WorkflowFunction] = {}
         self.activities: dict[str, Activity] = {}
+        # Entered when the app starts, which they must not hold up, and left when it stops.
+        self.lifespans: list[Callable[[], contextlib.AbstractAsyncContextManager[None]]] = []
         self._running: Running | None = None
 
     def subscribe(
@@ -149,7 +151,10 @@ async def _run(app: App, ports: Ports, settings: Settings) -> AsyncIterator[None
             keep_lease(running.directory, running.registration, settings.heartbeat, running.registered)
         )
     try:
-        yield
+        async with contextlib.AsyncExitStack() as stack:
+            for lifespan in app.lifespans:
+                await stack.enter_async_context(lifespan())
+            yield
     finally:
         running.stopping = True
         if lease is not None and running.registration:

@@ -184,10 +184,7 @@ def read_payload(payload: bytes) -> JsonValue:
 
 
 def _bare(content: object) -> dict[str, Any]:
-    """Plain JSON as an event; without an `id` of its own it gets one that the same content always gets."""
-    own = content.get("id") if isinstance(content, dict) else None
-    if isinstance(own, str | int) and not isinstance(own, bool) and own != "":
-        return {"id": str(own), "data": content}
+    """Plain JSON as an event; the same content always gets the same id."""
     text = json.dumps(content, sort_keys=True)
     return {"id": f"{NAMELESS}{hashlib.sha256(text.encode()).hexdigest()[:32]}", "data": content}
 

@@ -88,8 +88,10 @@ class Orchestrator:
     async def take_query(self, query: Message) -> None:
         """A question from the bus, from a Dovecote app or from a stock client's plain JSON."""
         content = query.content if isinstance(query.content, dict) else {"question": query.content}
-        # Who gives no id and asks the same again wants an answer again.
-        task_id = new_id() if query.id.startswith(NAMELESS) else query.id
+        task_id = query.id
+        if task_id.startswith(NAMELESS):
+            # Plain JSON may bring an id; if it does not, who asks the same again wants an answer again.
+            task_id = str(content.get("id") or new_id())
         await self._accept(query.model_copy(update={"id": task_id, "content": content}))
 
     async def take_reply(self, reply: Message) -> None:

@@ -77,12 +77,8 @@ class Toolbox:
             return _refused(use, f"the arguments of {call.name!r} are not JSON: {error}")
         if not isinstance(arguments, dict):
             return _refused(use, f"the arguments of {call.name!r} are not a JSON object")
-        problems = [
-            f"{'.'.join(map(str, problem.instance_path)) or call.name}: {problem.message}"
-            for problem in Draft202012Validator(offer.spec.parameters).iter_errors(arguments)
-        ]
-        if problems:
-            return _refused(use, f"the arguments of {call.name!r} do not fit: {'; '.join(problems)}")
+        if problems := misfits(offer.spec, arguments):
+            return _refused(use, problems)
         return use.model_copy(update={"arguments": arguments})
 
     async def call(self, use: Use, task: Message) -> ToolOutcome:
@@ -91,6 +87,15 @@ class Toolbox:
             id=use.key, arguments=use.arguments, task_id=task.conversation_id or "", metadata=task.metadata
         )
         return await call_tool(self._app.running.ports.invoke, use.app_id, use.function, request)
+
+
+def misfits(spec: ToolSpec, arguments: dict[str, Any]) -> str:
+    """What is wrong with arguments, by the function's schema; empty if nothing is."""
+    problems = [
+        f"{'.'.join(map(str, problem.instance_path)) or spec.name}: {problem.message}"
+        for problem in Draft202012Validator(spec.parameters).iter_errors(arguments)
+    ]
+    return f"the arguments of {spec.name!r} do not fit: {'; '.join(problems)}" if problems else ""
 
 
 def _refused(use: Use, problem: str) -> Use:

@@ -15,6 +15,8 @@ from dovecote.errors import ConfigurationError
 
 QUERY_ASK: Final = "agent/query/ask"
 QUERY_RESPONSE: Final = "agent/query/response"
+TOOL_REGISTRATIONS: Final = "agent/tools/register"
+AGENT_STATUS: Final = "agent/status/info"
 TASK_EVENTS: Final = "tasks/events"
 DEAD_LETTERS: Final = "deadletters"
 FAILURES: Final = "deadletters/reasons"
@@ -31,6 +33,16 @@ def inbox(app_id: str) -> str:
 def client_status(app_id: str) -> str:
     """The topic that tells whether an app is online."""
     return f"client_status/{app_id}"
+
+
+def tool_calls(tool_id: str) -> str:
+    """The topic on which a tool that is no app gets its calls."""
+    return f"agent/tools/call/{tool_id}"
+
+
+def tool_responses(tool_id: str) -> str:
+    """The topic on which a tool that is no app answers."""
+    return f"agent/tools/response/{tool_id}"
 
 
 class Capabilities(BaseModel):
