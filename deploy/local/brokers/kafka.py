@@ -93,7 +93,7 @@ def server(site: Site, progress: Progress) -> Server:
         _format(run, properties)
     return Server(
         Program("kafka", (*run, "kafka.Kafka", str(properties)), site.folder, site.env, stop_seconds=_STOP_SECONDS),
-        {_VARIABLE: f"{HOST}:{port}", "KAFKA_USERNAME": USER, "KAFKA_SASL": site.password},
+        {_VARIABLE: f"{HOST}:{port}", "KAFKA_USERNAME": USER, "KAFKA_PASSWORD": site.password},
         check_probe(partial(answers, port), "does not answer"),
     )
 
