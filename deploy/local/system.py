@@ -142,6 +142,7 @@ class System:
         with self.progress.step(", ".join(program.name for program in programs)):
             supervisor.call(supervisor.start(programs))
             supervisor.call(wait_until_ready(self._server_probes(), supervisor.faults, READY_SECONDS))
+        self.write_env()
         self._lock.record(self._services[GATEWAY].url if GATEWAY in self._services else None)
         supervisor.call(supervisor.start(self._python_and_sidecars()))
 

@@ -1,6 +1,7 @@
 """Serves one service: `python -m dovecote.serve services.gateway.main`.
 
-Listens on APP_PORT, as `dapr run` sets it; stops on SIGTERM after what was accepted is done.
+Listens on APP_PORT, as `dapr run` sets it; stops on SIGTERM after what was accepted is done. With `--bridge` before
+the module its bridge is served in its place, which moves its messages (dovecote.dapr.bridge).
 """
 
 import importlib
@@ -10,14 +11,16 @@ import sys
 import uvicorn
 from fastapi import FastAPI
 
+from dovecote.dapr.bridge import bridge_of
 from dovecote.errors import ConfigurationError
 from dovecote.settings import get_settings
 
 
 def main(arguments: list[str]) -> int:
     """Serve the module's `app`; 2 if its configuration is wrong, with one line that says what."""
-    if len(arguments) != 1:
-        sys.stderr.write("usage: python -m dovecote.serve MODULE   (a module with an `app`)\n")
+    bridging = arguments[:1] == ["--bridge"]
+    if len(arguments) != 1 + bridging:
+        sys.stderr.write("usage: python -m dovecote.serve [--bridge] MODULE   (a module with an `app`)\n")
         return 2
     try:
         settings = get_settings()
@@ -26,10 +29,12 @@ def main(arguments: list[str]) -> int:
         )
         for chatty in ("WorkflowRuntime", "durabletask-worker", "durabletask-client"):
             logging.getLogger(chatty).setLevel(logging.WARNING)
-        app = _load(arguments[0])
+        app = _load(arguments[-1])
+        if bridging:
+            app = bridge_of(app.state.dovecote, settings)
     except ConfigurationError as error:
         mend = f" ({error.mend})" if error.mend else ""
-        sys.stderr.write(f"{arguments[0]}: {error}{mend}\n")
+        sys.stderr.write(f"{arguments[-1]}: {error}{mend}\n")
         return 2
     uvicorn.run(
         app,

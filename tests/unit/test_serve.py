@@ -79,7 +79,7 @@ def test_what_a_module_imports_and_is_not_there_is_not_taken_for_the_module(tmp_
 @pytest.mark.parametrize("arguments", [[], ["a", "b"]])
 def test_wrong_usage_says_how(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
     assert serve.main(arguments) == 2
-    assert "usage: python -m dovecote.serve MODULE" in capsys.readouterr().err
+    assert "usage: python -m dovecote.serve [--bridge] MODULE" in capsys.readouterr().err
 
 
 def test_a_wrong_setting_is_refused_by_its_variable(

@@ -105,6 +105,29 @@ def ask(  # noqa: PLR0913, PLR0917 - the options of the command
 
 
 @app.command()
+def bridge(
+    old: Annotated[str, typer.Option("--from", help="Folder of components/pubsub that is left.")],
+    new: Annotated[str, typer.Option("--to", help="Folder of components/pubsub that is used from now on.")],
+    idle: Annotated[float, typer.Option(min=1, help="Seconds without a message after which it is done.")] = 60.0,
+    as_json: AsJson = False,
+) -> None:
+    """Move what waits on one broker to another, while the system runs on the new one.
+
+    What a consumer had taken and not finished comes back after a time of the old broker's own (processingTimeout
+    and the like in its component file): wait for longer than that.
+    """
+    try:
+        moved = launcher.bridge(find_checkout(Path.cwd()), old, new, idle=idle, quiet=as_json)
+    except KeyboardInterrupt:
+        raise typer.Exit(StoppedError.status) from None
+    if as_json:
+        sys.stdout.write(json.dumps(moved, indent=2) + "\n")
+    else:
+        rows = [f"{count:>8}  {topic}" for topic, count in moved.items()] or ["nothing was waiting"]
+        sys.stdout.write("\n".join(rows) + "\n")
+
+
+@app.command()
 def agents(as_json: AsJson = False, gateway: GatewayUrl = None) -> None:
     """Show the agents and tools that run now."""
 

@@ -1,11 +1,14 @@
 """The one door to the launcher in deploy/local, which belongs to a checkout and not to the library."""
 
 import importlib
+import os
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+
+from rich.console import Console
 
 from dovecote.cli.errors import CommandError
 
@@ -26,6 +29,21 @@ def serve(
         return int(foreground.run(system, progress, lambda ready: on_ready(ready.url()), once=once))
     except load(checkout, "errors").LauncherError as error:
         raise CommandError(str(error)) from error
+
+
+def bridge(checkout: Path, old: str, new: str, *, idle: float, quiet: bool) -> dict[str, int]:
+    """Move what waits on one broker to another, named as folders of components/pubsub; counts by topic.
+
+    It is done when nothing has come for `idle` seconds. Raises CommandError where it cannot be.
+    """
+    bridges = load(checkout, "bridge")
+    progress = load(checkout, "progress").Progress(Console(stderr=True, quiet=quiet))
+    try:
+        move = bridges.Move(checkout, checkout, old, new)
+        moved: dict[str, int] = bridges.run(move, dict(os.environ), idle, progress)
+    except load(checkout, "errors").LauncherError as error:
+        raise CommandError(str(error)) from error
+    return moved
 
 
 def seconds_since_start() -> float:

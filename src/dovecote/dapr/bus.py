@@ -15,7 +15,7 @@ from dovecote.messages import Message
 from dovecote.topics import Capabilities
 from dovecote.values import copy_to_keep
 
-_EVENT: Final = "application/cloudevents+json"
+EVENT: Final = "application/cloudevents+json"
 
 
 class DaprBus:
@@ -52,7 +52,7 @@ class DaprBus:
             return
         spelled = (await self._capabilities()).spell(topic)
         entries = [
-            {"entryId": str(number), "event": message.to_cloudevent(), "contentType": _EVENT}
+            {"entryId": str(number), "event": message.to_cloudevent(), "contentType": EVENT}
             for number, message in enumerate(messages)
         ]
         path = f"/v1.0/publish/bulk/{class_of(topic).component}/{spelled}"

@@ -3,10 +3,11 @@
 import asyncio
 from base64 import b64decode
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from dapr.ext.fastapi import DaprApp
 from fastapi import FastAPI
+from pydantic import JsonValue
 from pydantic_core import from_json, to_json
 from starlette.requests import Request
 from starlette.responses import Response
@@ -14,7 +15,7 @@ from starlette.routing import Route
 
 from dovecote import topics
 from dovecote.classes import class_of
-from dovecote.delivery import Deliveries
+from dovecote.delivery import Status
 from dovecote.messages import read_payload
 from dovecote.ports import Subscription
 from dovecote.topics import Capabilities
@@ -26,6 +27,13 @@ BULK_MESSAGES: Final = 100
 BULK_WAIT_MS: Final = 5
 # The sidecar hands over what was published, in base64; else it wants CloudEvents, and gives up what is no object.
 RAW: Final = {"rawPayload": "true"}
+
+
+class Consumer(Protocol):
+    """What is done with a delivery."""
+
+    async def deliver(self, subscription: Subscription, event: JsonValue) -> Status:
+        """Handle one event; the verdict goes to the sidecar."""
 
 
 class Inbound(DaprApp):
@@ -40,7 +48,7 @@ class Inbound(DaprApp):
         self,
         api: FastAPI,
         app: "App",
-        deliveries: Deliveries,
+        deliveries: Consumer,
         capabilities: Callable[[], Awaitable[Capabilities]],
     ) -> None:
         super().__init__(api)

@@ -1,0 +1,96 @@
+"""A bridge: takes what waits for an app on one broker, and publishes it on another.
+
+It subscribes as the app itself does, to the same topics and as a consumer of the same name, so that it is handed
+what the app was not. Its sidecar has two components: `pubsub` is the broker that is left, `target` the new one.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections import Counter
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from fastapi import FastAPI
+from pydantic import JsonValue
+
+from dovecote.dapr.bus import EVENT
+from dovecote.dapr.inbound import Inbound
+from dovecote.dapr.sidecar import PUBSUB, Sidecar, failure
+from dovecote.delivery import Status
+from dovecote.errors import UnavailableError
+from dovecote.ports import Subscription
+from dovecote.settings import Settings
+from dovecote.topics import Capabilities, read_capabilities
+
+if TYPE_CHECKING:
+    from dovecote.app import App
+
+log = logging.getLogger(__name__)
+TARGET: Final = "target"
+_LONGEST_PAUSE: Final = 5.0
+
+
+class Bridge:
+    """What one app's bridge does with a delivery, and how many of each topic it has passed on."""
+
+    def __init__(self, sidecar: Sidecar, capabilities: Path) -> None:
+        self._sidecar = sidecar
+        self._file = capabilities
+        self.passed: Counter[str] = Counter()
+
+    async def capabilities(self, component: str = PUBSUB) -> Capabilities:
+        """The row of the broker behind a component."""
+        return read_capabilities(self._file, await self._sidecar.component_type(component))
+
+    async def deliver(self, subscription: Subscription, event: JsonValue) -> Status:
+        """Publish an event on the new broker, under the same topic; the old one keeps it until that is done."""
+        topic = (await self.capabilities(TARGET)).spell(subscription.topic)
+        pause = 0.1
+        while True:
+            try:
+                await self._publish(topic, event)
+                break
+            except UnavailableError as error:
+                log.warning("%s, again in %g s", error, pause)
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, _LONGEST_PAUSE)
+        self.passed[subscription.topic] += 1
+        return "SUCCESS"
+
+    async def _publish(self, topic: str, event: JsonValue) -> None:
+        path = f"/v1.0/publish/{TARGET}/{topic}"
+        status, body = await self._sidecar.request("POST", path, event, headers={"content-type": EVENT})
+        if status >= 300:  # noqa: PLR2004 - HTTP
+            raise failure(f"publishing to {topic!r} on the new broker", status, body)
+
+
+def bridge_of(app: "App", settings: Settings) -> FastAPI:
+    """The app that is served in the place of `app` while its messages are moved; `GET /passed` counts them."""
+
+    @contextlib.asynccontextmanager
+    async def lifespan(api: FastAPI) -> AsyncIterator[None]:
+        sidecar = Sidecar(settings.dapr_http_port)
+        bridge = Bridge(sidecar, settings.capabilities)
+        Inbound(api, app, bridge, bridge.capabilities)
+        api.state.bridge = bridge
+        try:
+            yield
+        finally:
+            await sidecar.close()
+
+    api = FastAPI(title=f"bridge of {app.name}", lifespan=lifespan)
+
+    @api.get("/healthz")
+    @api.get("/readyz")
+    async def healthz() -> dict[str, str]:
+        """Whether the process is alive."""
+        return {"status": "ok"}
+
+    @api.get("/passed")
+    async def passed() -> dict[str, int]:
+        """How many messages of each topic were published on the new broker."""
+        return dict(api.state.bridge.passed)
+
+    return api

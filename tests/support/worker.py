@@ -1,0 +1,29 @@
+"""Worker: takes tasks from its inbox, each of which takes a while, and writes the id of each into a file, once."""
+
+import asyncio
+import os
+from pathlib import Path
+
+from dovecote import App, Message, Write, topics
+from dovecote.errors import ConflictError
+
+worker = App("worker")
+
+
+@worker.subscribe(topics.inbox("worker"))
+async def work(task: Message) -> None:
+    """Do a task; one that was done already is not done again."""
+    await asyncio.sleep(float(os.environ["WORKER_SECONDS"]))
+    try:
+        await worker.running.ports.state.write(Write(f"done:{task.id}", value=True, create=True))
+    except ConflictError:
+        return
+    _note(task.id)
+
+
+def _note(task_id: str) -> None:
+    with Path(os.environ["WORKER_FILE"]).open("a") as file:
+        file.write(f"{task_id}\n")
+
+
+app = worker.asgi
