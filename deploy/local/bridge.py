@@ -6,6 +6,7 @@ one and publishes them on the new one (`python -m dovecote.serve --bridge MODULE
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 import shutil
 import time
@@ -101,23 +102,32 @@ def run(move: Move, env: dict[str, str], idle: float, progress: Progress) -> dic
         with_model=False,
         progress=progress,
     ) as system:
+        passed: dict[str, dict[str, int]] = {}
         with progress.step(f"Moving messages from {move.old} to {move.new}") as step:
-            last, total = time.monotonic(), 0
+            last = time.monotonic()
             while time.monotonic() - last < idle:
-                passed = _passed(system)
-                if passed.total() != total:
-                    last, total = time.monotonic(), passed.total()
-                    step.update(detail=f"{total} so far")
                 time.sleep(_LOOK_SECONDS)
-        return dict(sorted(_passed(system).items()))
+                if (now := {**passed, **_passed(system)}) != passed:
+                    last, passed = time.monotonic(), now
+                    step.update(detail=f"{_total(passed).total()} so far")
+        return dict(sorted(_total(passed).items()))
 
 
-def _passed(system: System) -> Counter[str]:
-    passed: Counter[str] = Counter()
+def _passed(system: System) -> dict[str, dict[str, int]]:
+    """How many messages of each topic each app's bridge has moved, of those that answer just now."""
+    passed: dict[str, dict[str, int]] = {}
     with httpx.Client(timeout=10, trust_env=False) as client:
         for app in system.apps:
-            passed.update(client.get(f"{system.url(app)}/passed").json())
+            with contextlib.suppress(httpx.HTTPError):
+                passed[app] = client.get(f"{system.url(app)}/passed").raise_for_status().json()
     return passed
+
+
+def _total(passed: dict[str, dict[str, int]]) -> Counter[str]:
+    total: Counter[str] = Counter()
+    for topics in passed.values():
+        total.update(topics)
+    return total
 
 
 def _bridged(app: App) -> tuple[str, ...]:

@@ -71,7 +71,7 @@ class DaprBus:
         query = urlencode({f"metadata.{name}": value for name, value in metadata.items()})
         path = f"/v1.0/publish/{class_of(topic).component}/{spelled}"
         status, body = await self._sidecar.request(
-            "POST", f"{path}?{query}" if query else path, message.to_cloudevent(), headers={"content-type": _EVENT}
+            "POST", f"{path}?{query}" if query else path, message.to_cloudevent(), headers={"content-type": EVENT}
         )
         _check(topic, status, body)
 
