@@ -22,7 +22,7 @@ MAKEOVERRIDES :=
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup runtime run ask agents doctor down test lint format unit e2e conformance bench lock proto pages clean
+.PHONY: help setup runtime run ask agents doctor down test lint format unit e2e conformance promises bench lock proto pages clean
 
 ##@ Use it
 help: ## this list
@@ -70,6 +70,9 @@ e2e: runtime ## the tests on a real system
 
 conformance: runtime ## one behaviour over every broker, as a table (BROKER= for one)
 	@$(BIN)/pytest tests/conformance $${MAKE_BROKER:+--broker="$$MAKE_BROKER"}
+
+promises: $(STAMP) ## what is promised, by which tests it is shown, and how they ended last
+	@$(BIN)/python -m tests.support.promises
 
 bench: runtime ## measure against bare Dapr
 	@$(BIN)/python -m bench
