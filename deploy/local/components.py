@@ -32,10 +32,11 @@ class Component:
 def load_components(folders: Iterable[Path]) -> list[Component]:
     """Return the components in the YAML files of the folders; raises RunFileError for what is no YAML."""
     paths = [path for folder in folders for path in sorted(folder.glob("*.yaml"))]
-    return [component for path in paths for component in _read(path)]
+    return [component for path in paths for component in read_components(path)]
 
 
-def _read(path: Path) -> Iterator[Component]:
+def read_components(path: Path) -> Iterator[Component]:
+    """Yield the components in a file; raises RunFileError for what is no YAML."""
     try:
         documents = list(yaml.safe_load_all(path.read_text(encoding="utf-8")))
     except yaml.YAMLError as error:

@@ -2,6 +2,7 @@
 
 LauncherError
 ├── RunFileError          dapr.yaml, or what was asked of it, is wrong
+├── SettingError          a setting of a component cannot be honoured
 ├── VariableError         a variable that a component reads is not set, or cannot be used
 ├── PortTakenError        a port that must be used belongs to somebody else
 ├── AlreadyRunningError   this folder has a running system
@@ -18,6 +19,10 @@ class LauncherError(Exception):
 
 class RunFileError(LauncherError):
     """The run file, or an app or folder asked for by name, is wrong."""
+
+
+class SettingError(LauncherError):
+    """A component is told what it does not know, or cannot honour."""
 
 
 class VariableError(LauncherError):

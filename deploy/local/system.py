@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from deploy.local import plan, servers, variables
+from deploy.local import plan, servers, settings, variables
 from deploy.local.brokers import order
 from deploy.local.brokers.server import Server
 from deploy.local.components import load_components
@@ -82,12 +82,13 @@ class System:
             dict.fromkeys(folder for app in users for folder in self._folders.resources(app))
         )
         self._addresses = order.addresses(self._components)
+        self._given_env = {**os.environ, **(env or {})}
+        settings.require_honoured(self._components, self._given_env)
         self._with_model = with_model
         self._restart = restart
         self._as_written = as_written
         self._runtime = runtime
         self.progress = progress or Progress()
-        self._given_env = {**os.environ, **(env or {})}
         self._marked_env = {**self._given_env, MARKER: str(self._folders.home)}
         self.env: dict[str, str] = {}
         self._lock = RunLock(self._folders.home)

@@ -1,6 +1,7 @@
 """Each broker with TLS: a message passes, and who may not come in is refused at the start with the cause."""
 
 import asyncio
+import re
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from deploy.local.brokers import order
 from deploy.local.certificates import Certificates, own_certificates
 from deploy.local.components import Component, load_components
-from deploy.local.errors import UnreachableError
+from deploy.local.errors import LauncherError, UnreachableError
 from deploy.local.system import System
 from tests.support.waiting import wait_until
 from tests.support.whole import CHECKOUT
@@ -83,6 +84,22 @@ def test_a_certificate_of_another_authority_is_refused(
     others = strangers.settings()
     said = door(system, broker, clientCert=others["clientCert"], clientKey=others["clientKey"])
     assert said.endswith(f"look at the certificate in {component(broker).variables['clientCert']}")
+
+
+@pytest.mark.parametrize("broker", ["redis-tls", "mqtt-tls", "rabbitmq-tls"], indirect=True)
+def test_a_wrong_password_is_refused_and_the_start_says_so(system: System, broker: str, tmp_path: Path) -> None:
+    reader = component(broker)
+    [address] = order.addresses([reader])
+    names = [*reader.variables.values(), "SSL_CERT_DIR"]
+    env = {name: system.env[name] for name in names if name in system.env}
+    # It is in the address, or in a variable of its own.
+    env[address] = re.sub(r":[^:/@]+@", ":wrong@", env[address])
+    env |= {name: "wrong" for name in env if name.endswith("_PASSWORD")}
+    with (
+        pytest.raises(LauncherError, match=r"password in the address|WRONGPASS|password not allowed"),
+        System(CHECKOUT, tmp_path, apps=["recorder"], broker=broker, with_model=False, env=env),
+    ):
+        pass
 
 
 def test_a_server_that_another_authority_vouches_for_is_not_trusted(

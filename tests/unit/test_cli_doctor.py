@@ -65,6 +65,12 @@ def test_a_component_that_is_no_yaml_is_named_with_the_line(checkout: Path) -> N
             "pubsub.pigeon",
             "capabilities.yaml has no row 'pubsub.pigeon'",
         ),
+        (
+            "pubsub/mqtt/pubsub.yaml",
+            "- name: qos",
+            "- name: qoss",
+            "pubsub.mqtt3 has no setting 'qoss', and would ignore it: did you mean 'qos'?",
+        ),
         ("llm/demo/llm.yaml", "metadata:\n  name: llm", "metadata: {}", "it is no Dapr resource"),
     ],
 )

@@ -81,8 +81,22 @@ def check_components(checkout: Path) -> Iterator[Check]:
         return
     for path in sorted(folder.glob("*/**/*.yaml")):
         problem = _component_problem(path, folder, capabilities)
+        refused, told = ([problem], []) if problem else _setting_problems(checkout, path)
         name = str(path.relative_to(checkout))
-        yield Check(name, not problem, problem or "readable", f"edit {name}" if problem else "")
+        text = "; ".join(refused or told) or "readable"
+        yield Check(name, not refused, text, f"edit {name}" if refused else "")
+
+
+def _setting_problems(checkout: Path, path: Path) -> tuple[list[str], list[str]]:
+    """What the sidecar would ignore or could not honour, and what is only to be told."""
+    settings, errors = load(checkout, "settings"), load(checkout, "errors")
+    try:
+        known = settings.read_known(checkout / "components" / "settings.yaml")
+        components = list(load(checkout, "components").read_components(path))
+    except errors.LauncherError as error:
+        return [str(error)], []
+    found = list(settings.problems(components, known, os.environ))
+    return [one.text for one in found if not one.warn], [one.text for one in found if one.warn]
 
 
 def _component_problem(path: Path, folder: Path, capabilities: dict[str, Any]) -> str:
