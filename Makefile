@@ -75,7 +75,7 @@ promises: $(STAMP) ## what is promised, by which tests it is shown, and how they
 	@$(BIN)/python -m tests.support.promises
 
 bench: runtime ## measure against bare Dapr
-	@$(BIN)/python -m bench
+	@$(BIN)/python -m bench $${MAKE_BROKER:+--broker="$$MAKE_BROKER"}
 
 lock: $(STAMP) ## pin every dependency again, with hashes
 	@"$(or $(UV),$(BIN)/uv)" pip compile --quiet --upgrade --extra dev --generate-hashes --no-annotate --no-header \

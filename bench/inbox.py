@@ -2,19 +2,20 @@
 
 import asyncio
 
-from bench import latency, throughput, waiting
+from bench import burst, latency, throughput, waiting
 from bench.load import Load
 from bench.rows import Row
 from bench.systems import plain, running, served
 from deploy.local.system import System
 
 
-def measure() -> list[Row]:
-    """Rows on throughput, processor time, latency and waiting handlers."""
-    with running([served("inbox"), plain("reference"), served("sender")]) as system:
+def measure(broker: str | None) -> list[Row]:
+    """Rows on throughput, processor time, latency, waiting handlers and a burst."""
+    with running([served("inbox"), plain("reference"), served("sender")], broker=broker) as system:
         return asyncio.run(_measure(system))
 
 
 async def _measure(system: System) -> list[Row]:
     async with Load.through(system, "sender") as load:
-        return [row for part in (throughput, latency, waiting) for row in await part.measure(system, load)]
+        parts = (throughput, latency, waiting, burst)
+        return [row for part in parts for row in await part.measure(system, load)]

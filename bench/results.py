@@ -2,7 +2,6 @@
 
 import os
 import platform
-import re
 import subprocess
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -16,7 +15,6 @@ from bench.rows import Goal, Row
 
 _FOLDER: Final = Path(__file__).parent
 _README: Final = _FOLDER / "README.md"
-_TABLE: Final = re.compile(r"(?<=<!-- results: begin -->\n).*(?=<!-- results: end -->)", re.DOTALL)
 _HEAD: Final = "| what | ours | reference | ratio | goal | met | how |\n|---|---|---|---|---|---|---|\n"
 
 
@@ -43,12 +41,12 @@ class Results(BaseModel):
             rows=list(rows),
         )
 
-    def write(self) -> Path:
-        """Write the JSON file of the day and the table; returns the file."""
-        path = _FOLDER / "results" / f"{self.date}.json"
+    def write(self, broker: str | None = None) -> Path:
+        """Write the JSON file of the day and the table, those of a broker if one is named; returns the file."""
+        path = _FOLDER / "results" / f"{self.date}{f'-{broker}' if broker else ''}.json"
         path.parent.mkdir(exist_ok=True)
         path.write_text(self.model_dump_json(indent=1) + "\n")
-        _README.write_text(with_table(_README.read_text(), self.table()))
+        _README.write_text(with_table(_README.read_text(), self.table(), broker or "results"))
         return path
 
     def table(self) -> str:
@@ -61,11 +59,14 @@ class Results(BaseModel):
         return head + _HEAD + "".join(line(row) for row in self.rows)
 
 
-def with_table(page: str, table: str) -> str:
-    """The page with the table between its markers. Raises ValueError for a page without them."""
-    if not _TABLE.search(page):
-        raise ValueError("the page has no markers <!-- results: begin --> and <!-- results: end -->")
-    return _TABLE.sub(lambda _: table, page)
+def with_table(page: str, table: str, name: str = "results") -> str:
+    """The page with the table between the markers of that name. Raises ValueError for a page without them."""
+    begin, end = f"<!-- {name}: begin -->\n", f"<!-- {name}: end -->"
+    before, found, rest = page.partition(begin)
+    _, closed, after = rest.partition(end)
+    if not (found and closed):
+        raise ValueError(f"the page has no markers <!-- {name}: begin --> and <!-- {name}: end -->")
+    return before + begin + table + end + after
 
 
 def figure(value: float | None) -> str:

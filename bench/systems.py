@@ -13,6 +13,7 @@ from bench.profiles import begin, profiled
 from deploy.local.progress import Progress
 from deploy.local.runfile import App, load_run_file
 from deploy.local.system import System
+from tests.support.brokers import broker_setup
 
 _LOG_END: Final = 2_000  # characters
 CHECKOUT: Final = Path(__file__).resolve().parents[1]
@@ -42,17 +43,30 @@ def fresh_home() -> Iterator[Path]:
 
 @contextmanager
 def running(
-    apps: Sequence[str | App] | None, env: Mapping[str, str] | None = None, *, with_model: bool = False
+    apps: Sequence[str | App] | None,
+    env: Mapping[str, str] | None = None,
+    *,
+    with_model: bool = False,
+    broker: str | None = None,
 ) -> Iterator[System]:
-    """A system of those apps that is ready; all of `dapr.yaml` for None.
+    """A system of those apps that is ready; all of `dapr.yaml` for None, on its broker if no other is named.
 
     An error gets the ends of the apps' logs as notes: they are gone with the home.
     """
     quiet = {"DOVECOTE_LOG_LEVEL": "warning", **(env or {})}
-    with fresh_home() as home:
+    with fresh_home() as home, broker_setup(broker or "redis", home) as setup:
         progress = Progress(Console(quiet=True))
         chosen = profiled(load_run_file(CHECKOUT / "dapr.yaml").select(apps))
-        with System(CHECKOUT, home, apps=chosen, env=quiet, with_model=with_model, progress=progress) as system:
+        with System(
+            CHECKOUT,
+            home,
+            apps=chosen,
+            broker=broker,
+            brokers=setup.brokers,
+            env={**quiet, **setup.env},
+            with_model=with_model,
+            progress=progress,
+        ) as system:
             try:
                 begin(system)
                 yield system

@@ -62,13 +62,13 @@ class Turn:
         }
 
 
-def measure() -> list[Row]:
+def measure(broker: str | None) -> list[Row]:
     """Rows on the time of a turn, its model calls, and the memory of its app."""
     with fresh_home() as folder:
         script = folder / "script.json"
         script.write_text(json.dumps(_SCRIPT))
         apps: list[str | App] = ["directory", *map(served, ("turner", "clock", "sender")), plain("bare")]
-        with running(apps, {"DOVECOTE_MODEL_SCRIPT": str(script)}, with_model=True) as system:
+        with running(apps, {"DOVECOTE_MODEL_SCRIPT": str(script)}, with_model=True, broker=broker) as system:
             return asyncio.run(_measure(system))
 
 

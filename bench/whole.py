@@ -13,11 +13,11 @@ from bench.systems import fresh_home, running
 _STARTS: Final = 2
 
 
-def measure() -> list[Row]:
+def measure(broker: str | None) -> list[Row]:
     """Rows on starting, memory and questions."""
-    starts = [_start() for _ in range(_STARTS - 1)]
+    starts = [_start(broker) for _ in range(_STARTS - 1)]
     began = time.monotonic()
-    with running(None, with_model=True) as system, fresh_home() as folder:
+    with running(None, with_model=True, broker=broker) as system, fresh_home() as folder:
         starts.append(time.monotonic() - began)
         idle = use_by_kind(system)
         asked = asyncio.run(questions.measure(system, folder))
@@ -43,7 +43,7 @@ def measure() -> list[Row]:
     ]
 
 
-def _start() -> float:
+def _start(broker: str | None) -> float:
     began = time.monotonic()
-    with running(None, with_model=True):
+    with running(None, with_model=True, broker=broker):
         return time.monotonic() - began
