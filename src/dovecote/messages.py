@@ -6,9 +6,9 @@ import json
 import uuid
 from datetime import UTC, datetime
 from enum import IntEnum, StrEnum
-from typing import Any, Final, Self
+from typing import Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
 from dovecote.errors import InvalidInputError
 
@@ -51,7 +51,8 @@ class Message(BaseModel):
 
     `ttl` is in seconds from `timestamp`; `recipient` None means everyone. `causation_id` is the message
     that led to this one, `correlation_id` the request that this one answers, `conversation_id` the task
-    that all of them belong to.
+    that all of them belong to. Messages of one `order_key` are handled one at a time, in order, where the broker
+    can. With `encoding` base64 the content is bytes, as base64 text.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -70,7 +71,15 @@ class Message(BaseModel):
     conversation_id: str | None = None
     reply_to: str | None = None
     idempotency_key: str | None = None
+    order_key: str | None = None
+    encoding: Literal["base64"] | None = None
     metadata: dict[str, str] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _bytes_are_text(self) -> Self:
+        if self.encoding is not None and not isinstance(self.content, str):
+            raise ValueError(f"content of encoding {self.encoding!r} is text, not {type(self.content).__name__}")
+        return self
 
     def reply(self, content: JsonValue, *, sender: str, kind: MessageType = MessageType.RESPONSE) -> "Message":
         """The answer to this message; its id follows from this one's, so a repeated answer is the same one."""
@@ -107,10 +116,8 @@ class Message(BaseModel):
             "source": self.sender,
             "type": self.type.value,
             "time": self.timestamp.isoformat(),
-            # A text is data of its own type, so that one which looks like JSON is not read as JSON.
-            "datacontenttype": "text/plain" if isinstance(self.content, str) else "application/json",
-            "data": self.content,
             "priority": int(self.priority),
+            **self._data(),
         }
         if self.recipient is not None:
             event["subject"] = self.recipient
@@ -125,6 +132,13 @@ class Message(BaseModel):
         if self.metadata:
             event["metadata"] = json.dumps(self.metadata, ensure_ascii=False)
         return event
+
+    def _data(self) -> dict[str, Any]:
+        if self.encoding is not None:
+            return {"datacontenttype": "application/octet-stream", "data_base64": self.content}
+        # A text is data of its own type, so that one which looks like JSON is not read as JSON.
+        kind = "text/plain" if isinstance(self.content, str) else "application/json"
+        return {"datacontenttype": kind, "data": self.content}
 
     @classmethod
     def from_cloudevent(cls, event: object, *, default_type: MessageType = MessageType.EVENT) -> Self:
@@ -142,6 +156,7 @@ class Message(BaseModel):
             "sender": event.get("source", ""),
             "recipient": event.get("subject"),
             "content": _data(event),
+            "encoding": "base64" if "data_base64" in event else None,
             "timestamp": event.get("time") or now(),
         }
         for field, attribute in _TEXT_ATTRIBUTES.items():
@@ -164,6 +179,7 @@ _TEXT_ATTRIBUTES: Final = {
     "conversation_id": "conversationid",
     "reply_to": "replyto",
     "idempotency_key": "idempotencykey",
+    "order_key": "partitionkey",  # so called by the CloudEvents extension for it
 }
 _TYPES: Final = frozenset(kind.value for kind in MessageType)
 # How the id begins that a message is given which came without one.
@@ -191,6 +207,8 @@ def _bare(content: object) -> dict[str, Any]:
 
 def _data(event: dict[str, Any]) -> object:
     """Event data; a text that says it is JSON is read as JSON (some brokers hand it over as text)."""
+    if "data_base64" in event:
+        return event["data_base64"]
     data = event.get("data")
     if isinstance(data, str) and "json" in str(event.get("datacontenttype", "")):
         try:

@@ -47,7 +47,10 @@ class Bus(Protocol):
     """Publishes messages to logical topics."""
 
     async def publish(self, topic: str, message: Message) -> None:
-        """Return when the broker has taken it; raise UnavailableError otherwise."""
+        """Return when the broker has taken it; raise UnavailableError otherwise.
+
+        Raises TooLargeError for a message that is over the broker's limit.
+        """
 
     async def publish_batch(self, topic: str, messages: Sequence[Message]) -> None:
         """Publish several at once; raise UnavailableError if any was not taken."""

@@ -11,7 +11,7 @@ from typing import Final
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from dovecote.errors import ConfigurationError
+from dovecote.errors import ConfigurationError, TooLargeError
 
 QUERY_ASK: Final = "agent/query/ask"
 QUERY_RESPONSE: Final = "agent/query/response"
@@ -48,6 +48,7 @@ def tool_responses(tool_id: str) -> str:
 class Capabilities(BaseModel):
     """One broker's row of components/capabilities.yaml.
 
+    `order_metadata` is what a publisher names a message's order key with; without it there is no order.
     `exceptions` has the reason why the broker lacks a behaviour, by the behaviour's name in tests/conformance.
     """
 
@@ -59,6 +60,8 @@ class Capabilities(BaseModel):
     durable: bool
     streams: int = 1
     retained: bool = False
+    order_metadata: str = ""
+    max_message_bytes: int = 16_000_000
     exceptions: dict[str, str] = {}
 
     @property
@@ -74,6 +77,15 @@ class Capabilities(BaseModel):
                 mend="use lower-case letters, digits, - and _, with / between the levels",
             )
         return topic.replace("/", self.separator)
+
+    def check_size(self, topic: str, message_id: str, size: int) -> None:
+        """Raise TooLargeError for an event of more bytes than the broker takes."""
+        if size > self.max_message_bytes:
+            raise TooLargeError(
+                f"message {message_id!r} to {topic!r} has {size:,} bytes; "
+                f"{self.broker} takes {self.max_message_bytes:,}",
+                mend="keep the content elsewhere, and send where it is",
+            )
 
     def subscription(self, topic: str, app_id: str) -> str:
         """The filter to subscribe with, so that replicas of an app share its messages."""

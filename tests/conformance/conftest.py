@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from dovecote import Message, MessageType
+from tests.conformance.apps.receiver import TROUBLE
 from tests.conformance.behaviours import key_of, transports
 from tests.conformance.fleet import Fleet
 from tests.conformance.launched import launched_fleet
@@ -34,10 +36,6 @@ RUN = pytest.StashKey[Run]()
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--broker", choices=sorted(TRANSPORTS), help="run over this transport only")
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "restarts_broker: takes the broker away, which must be one of the run's own")
 
 
 @pytest.hookimpl(trylast=True)
@@ -100,8 +98,18 @@ async def running(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempP
         yield fleet
 
 
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def hopeless(running: Fleet) -> Message:
+    """A message at which alpha fails each time. All tries take half a minute, so they begin with the first test."""
+    await running.ready()
+    message = Message(type=MessageType.EVENT, sender="tests", content="hopeless")
+    running.log.fail(message, "UnavailableError", "never")
+    await running.publish(message, topic=TROUBLE)
+    return message
+
+
 @pytest_asyncio.fixture(loop_scope="session")
-async def fleet(running: Fleet) -> Fleet:
+async def fleet(running: Fleet, hopeless: Message) -> Fleet:
     """The fleet, with everything running."""
     await running.ready()
     return running

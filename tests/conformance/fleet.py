@@ -35,6 +35,10 @@ class Fleet(ABC):
         """What an app answers to a request, as its users send it; the error that it names otherwise."""
 
     @abstractmethod
+    async def publish_event(self, event: Mapping[str, Any], topic: str = NEWS) -> None:
+        """Publish a CloudEvents event as a client without Dovecote does."""
+
+    @abstractmethod
     def name_of(self, replica: str) -> str:
         """The name of a replica that wrote into the logbook."""
 
@@ -89,18 +93,38 @@ class Fleet(ABC):
             seconds,
         )
 
+    async def again(self, message: Message, attempts: int, app: str = "alpha") -> None:
+        """Return when an app has had the effect of a message in so many attempts."""
+        await eventually(
+            lambda: len(self.log.handled(message, app)) >= attempts, f"{attempts} attempts at {message.id!r}", 90
+        )
+
     async def dead_letter(self, message: Message, seconds: float = 30, reasons: int = 1) -> dict[str, Any]:
         """What the recorder has of a message that was given up, with so many reasons at least."""
 
         async def look() -> Any:
-            try:
-                letter = await self.call("recorder", f"deadletters/{message.id}", verb="GET")
-            except (NotFoundError, UnavailableError):
-                return None
+            letter = await self._letter(message)
             return letter if letter["message"] and len(letter["reasons"]) >= reasons else None
 
         found: dict[str, Any] = await eventually(look, f"the dead letter {message.id!r} with its reason", seconds)
         return found
+
+    async def reasons(self, message: Message, count: int) -> list[dict[str, Any]]:
+        """What the recorder has of so many failures of what has a message's id."""
+
+        async def look() -> Any:
+            reasons = (await self._letter(message))["reasons"]
+            return reasons if len(reasons) >= count else None
+
+        found: list[dict[str, Any]] = await eventually(look, f"{count} reasons of {message.id!r}", 30)
+        return found
+
+    async def _letter(self, message: Message) -> dict[str, Any]:
+        try:
+            letter: dict[str, Any] = await self.call("recorder", f"deadletters/{message.id}", verb="GET")
+        except (NotFoundError, UnavailableError):
+            return {"message": None, "reasons": []}
+        return letter
 
     async def ask(self, questions: Sequence[str]) -> str:
         """Give the lead a task; returns its id."""

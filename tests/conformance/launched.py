@@ -1,8 +1,9 @@
 """The fleet on the launcher: every app a process with a sidecar, over a real broker."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,9 +15,11 @@ from pydantic_core import to_json
 from deploy.local.errors import LauncherError
 from deploy.local.runfile import App, load_run_file
 from deploy.local.system import System
+from dovecote.dapr.sidecar import PUBSUB
 from dovecote.errors import UnavailableError
 from dovecote.problems import read_answer
 from dovecote.topics import Capabilities
+from tests.conformance.apps.receiver import NEWS
 from tests.conformance.fleet import REPLICAS, Fleet, names
 from tests.conformance.logbook import Entry, Logbook
 from tests.support.brokers import BrokerSetup
@@ -51,15 +54,22 @@ class LaunchedFleet(Fleet):
         await self._session.close()
 
     async def call(self, app: str, path: str, body: JsonValue = None, verb: str = "POST") -> Any:
-        content = None if body is None else to_json(body)
-        headers = {"content-type": "application/json"}
+        return await self._request(verb, f"{self.system.url(app)}/{path}", body, "application/json")
+
+    async def publish_event(self, event: Mapping[str, Any], topic: str = NEWS) -> None:
+        url = f"{self.system.sidecar_url('beta')}/v1.0/publish/{PUBSUB}/{self.broker.spell(topic)}"
+        await self._request("POST", url, dict(event), "application/cloudevents+json")
+
+    async def _request(self, verb: str, url: str, body: JsonValue, content_type: str) -> JsonValue:
+        # A large body as plain bytes would be warned of.
+        content = None if body is None else BytesIO(to_json(body))
         try:
             async with self._session.request(
-                verb, f"{self.system.url(app)}/{path}", data=content, headers=headers
+                verb, url, data=content, headers={"content-type": content_type}
             ) as response:
-                return read_answer(f"{app}/{path}", response.status, await response.read())
+                return read_answer(url, response.status, await response.read())
         except aiohttp.ClientError as error:
-            raise UnavailableError(f"{app} does not answer: {error}") from error
+            raise UnavailableError(f"{url} does not answer: {error}") from error
 
     def name_of(self, replica: str) -> str:
         return next(name for name in self.system.apps if self.system.url(name).endswith(f":{replica}"))
@@ -108,6 +118,7 @@ async def launched_fleet(broker: Capabilities, setup: BrokerSetup, home: Path) -
                 "CONFORMANCE_LOGBOOK": url,
                 "DEMO_MODEL_URL": model.url,
                 "DOVECOTE_RESEND_AFTER": "3",
+                "DOVECOTE_AGENT_WAIT": "120",
                 **setup.env,
             }
             system = System(

@@ -43,28 +43,31 @@ class Writes(Protocol):
 
 
 class Hold:
-    """Keeps handlers of a message waiting at a step until `release`; `entry` is the one that waits."""
+    """Keeps handlers of a message waiting at a step until `release`.
+
+    Those that waited are then told `order`, later ones to go on.
+    """
 
     def __init__(self, app: str, step: Step) -> None:
         self._app = app
         self._step = step
-        self._released = asyncio.Event()
+        self._released: asyncio.Future[Order] = asyncio.get_running_loop().create_future()
         self._reached: asyncio.Future[Entry] = asyncio.get_running_loop().create_future()
 
     async def __call__(self, entry: Entry) -> Order:
-        if (entry.app, entry.step) == (self._app, self._step):
-            if not self._reached.done():
-                self._reached.set_result(entry)
-            await self._released.wait()
-        return Order()
+        if (entry.app, entry.step) != (self._app, self._step) or self._released.done():
+            return Order()
+        if not self._reached.done():
+            self._reached.set_result(entry)
+        return await asyncio.shield(self._released)
 
     async def entry(self, seconds: float = 30) -> Entry:
         """Who waits; returns as soon as somebody does."""
         return await asyncio.wait_for(asyncio.shield(self._reached), seconds)
 
-    def release(self) -> None:
-        """Let everybody go on, now and later."""
-        self._released.set()
+    def release(self, error: str = "") -> None:
+        """Let everybody go on; those that waited raise the error of that class name, if one is given."""
+        self._released.set_result(Order(error=error, text="kept waiting too long"))
 
 
 class Logbook:

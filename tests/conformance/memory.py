@@ -1,7 +1,7 @@
 """The fleet over the in-memory ports, in this process."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -14,7 +14,7 @@ from dovecote.testing import MEMORY, Network, ScriptedModel
 from services.directory.main import app as directory
 from services.recorder.main import app as recorder
 from tests.conformance.apps.lead import lead
-from tests.conformance.apps.receiver import receiver
+from tests.conformance.apps.receiver import NEWS, receiver
 from tests.conformance.apps.worker import worker
 from tests.conformance.fleet import REPLICAS, Fleet, names
 
@@ -35,6 +35,9 @@ class MemoryFleet(Fleet):
                 verb, f"/{path}", content=content, headers={"content-type": "application/json"}
             )
         return read_answer(f"{app}/{path}", response.status_code, response.content)
+
+    async def publish_event(self, event: Mapping[str, Any], topic: str = NEWS) -> None:
+        await self.net.bus.publish_event(topic, dict(event))
 
     def name_of(self, replica: str) -> str:
         return replica

@@ -1,12 +1,17 @@
 """How messages reach their receivers."""
 
 import asyncio
+import base64
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
+from pydantic_core import to_json
+
 from dovecote import Message, MessageType, Priority
-from dovecote.messages import now
-from tests.conformance.apps.receiver import HEAP
+from dovecote.errors import TooLargeError
+from dovecote.messages import new_id, now
+from tests.conformance.apps.receiver import HEAP, LOCAL_NEWS, NEWS
 from tests.conformance.fleet import Fleet, names
 
 
@@ -61,3 +66,73 @@ async def test_the_same_message_twice_has_one_effect(fleet: Fleet) -> None:
     await asyncio.gather(fleet.publish(message), fleet.publish(message))
     await fleet.handled(message)
     assert await fleet.effects(message) == [1]
+
+
+async def test_bytes_arrive_as_they_were(fleet: Fleet) -> None:
+    """Binary content arrives byte for byte, from a client without Dovecote too."""
+    content = base64.b64encode(bytes(range(256)) * 4).decode()
+    message = event(content, encoding="base64")
+    foreign = event()
+    await fleet.publish(message)
+    await fleet.publish_event(
+        {"specversion": "1.0", "id": foreign.id, "type": "photo", "source": "camera", "data_base64": content}
+    )
+    await fleet.handled(message, foreign)
+    for sent in (message, foreign):
+        [entry] = fleet.log.handled(sent)
+        assert (entry.message.content, entry.message.encoding) == (content, "base64")
+
+
+async def test_each_level_of_a_topic_is_a_topic_of_its_own(fleet: Fleet) -> None:
+    """Each level of a topic is a topic of its own: what goes to one arrives neither above nor below it."""
+    above, below = event(), event()
+    await fleet.publish(above, topic=NEWS)
+    await fleet.publish(below, topic=LOCAL_NEWS)
+    await fleet.handled(above, below)
+    assert [entry.topic for entry in fleet.log.handled(above)] == [NEWS]
+    assert [entry.topic for entry in fleet.log.handled(below)] == [LOCAL_NEWS]
+
+
+async def test_a_message_of_the_largest_size_arrives(fleet: Fleet) -> None:
+    """A message as large as the broker takes arrives whole."""
+    message = _sized(fleet.broker.max_message_bytes)
+    await fleet.publish(message)
+    await fleet.handled(message)
+    assert fleet.log.handled(message)[0].message == message
+
+
+async def test_a_message_over_the_largest_size_is_refused(fleet: Fleet) -> None:
+    """A larger message is refused before it is sent, with both sizes."""
+    limit = fleet.broker.max_message_bytes
+    message = _sized(limit + 1)
+    for batch in (False, True):
+        with pytest.raises(TooLargeError, match=f"has {limit + 1:,} bytes; {fleet.broker.broker} takes {limit:,}"):
+            await fleet.publish(message, batch=batch)
+
+
+def _sized(size: int) -> Message:
+    """An event of so many bytes as it travels."""
+    empty = event("")
+    return empty.model_copy(update={"content": "x" * (size - len(to_json(empty.to_cloudevent())))})
+
+
+async def test_messages_of_one_order_key_are_handled_in_order(fleet: Fleet, exception: str | None) -> None:
+    """Messages of one order key are handled in order, one at a time."""
+    key = new_id()
+    messages = [event(number, order_key=key) for number in range(20)]
+    hold = fleet.log.hold(messages[0])
+    await fleet.publish(*messages[:10])
+    await hold.entry()
+    if exception:
+        await fleet.handled(messages[1])
+        hold.release()
+        await fleet.handled(messages[0])
+        return
+    assert not fleet.log.attempts(messages[1])
+    hold.release()
+    await fleet.publish(*messages[10:], batch=True)
+    await fleet.handled(*messages)
+    handled = [fleet.log.handled(message)[0].at for message in messages]
+    assert handled == sorted(handled)
+    began = [fleet.log.attempts(message)[0].at for message in messages]
+    assert all(later > done for done, later in zip(handled, began[1:], strict=False))

@@ -42,6 +42,7 @@ MESSAGES = st.builds(
     conversation_id=st.none() | TEXT,
     reply_to=st.none() | TEXT,
     idempotency_key=st.none() | TEXT,
+    order_key=st.none() | TEXT,
     metadata=st.dictionaries(TEXT, TEXT, max_size=3),
 )
 
@@ -203,3 +204,18 @@ def test_a_message_expires_after_its_time_to_live_or_its_deadline(fields: dict[s
 
 def test_priorities_are_served_from_critical_to_background() -> None:
     assert [kind.name for kind in sorted(Priority)] == ["CRITICAL", "HIGH", "NORMAL", "LOW", "BACKGROUND"]
+
+
+def test_bytes_travel_as_an_events_binary_data() -> None:
+    message = Message(type=MessageType.EVENT, sender="camera", content="AP8=", encoding="base64")
+    event = message.to_cloudevent()
+    assert (event["data_base64"], event["datacontenttype"]) == ("AP8=", "application/octet-stream")
+    assert "data" not in event
+    assert Message.from_cloudevent(json.loads(json.dumps(event))) == message
+
+
+def test_content_that_is_said_to_be_bytes_must_be_text() -> None:
+    with pytest.raises(ValidationError, match="content of encoding 'base64' is text, not dict"):
+        Message(type=MessageType.EVENT, sender="camera", content={}, encoding="base64")
+    with pytest.raises(InvalidInputError, match="is not a message"):
+        Message.from_cloudevent({"specversion": "1.0", "id": "x", "source": "camera", "data_base64": 17})

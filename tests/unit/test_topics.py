@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from dovecote import topics
-from dovecote.errors import ConfigurationError
+from dovecote.errors import ConfigurationError, TooLargeError
 from dovecote.topics import Capabilities, read_capabilities
 
 ROW = Path(__file__).parents[2] / "components/capabilities.yaml"
@@ -77,3 +77,11 @@ def test_a_wrong_row_names_file_and_row(tmp_path: Path, text: str) -> None:
     file.write_text(text)
     with pytest.raises(ConfigurationError, match=r"capabilities\.yaml: row 'pubsub\.one' does not fit"):
         read_capabilities(file, "pubsub.one")
+
+
+def test_an_event_over_the_brokers_limit_is_refused_with_both_sizes() -> None:
+    small = DOTTED.model_copy(update={"max_message_bytes": 1000})
+    small.check_size("a/b", "m", 1000)
+    with pytest.raises(TooLargeError, match=r"message 'm' to 'a/b' has 1,001 bytes; a takes 1,000") as caught:
+        small.check_size("a/b", "m", 1001)
+    assert caught.value.mend

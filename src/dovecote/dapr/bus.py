@@ -5,7 +5,7 @@ from typing import Final
 from urllib.parse import urlencode
 
 from pydantic import JsonValue
-from pydantic_core import from_json
+from pydantic_core import from_json, to_json
 
 from dovecote import topics
 from dovecote.classes import class_of
@@ -16,6 +16,8 @@ from dovecote.topics import Capabilities
 from dovecote.values import copy_to_keep
 
 EVENT: Final = "application/cloudevents+json"
+# Seconds for a broker to take a message: some components go on waiting for one that is away.
+_LIMIT: Final = 15.0
 
 
 class DaprBus:
@@ -26,10 +28,8 @@ class DaprBus:
         self._capabilities = capabilities
 
     async def publish(self, topic: str, message: Message) -> None:
-        """Return when the broker has taken it; UnavailableError otherwise."""
-        metadata = {}
-        if message.ttl:
-            metadata["ttlInSeconds"] = str(max(1, round(message.ttl)))
+        """Return when the broker has taken it; UnavailableError otherwise, TooLargeError for one over its limit."""
+        metadata = _metadata(await self._capabilities(), message)
         keep = copy_to_keep(topic, message)
         if keep and (await self._capabilities()).retained:
             metadata["retain"] = "true"
@@ -50,13 +50,20 @@ class DaprBus:
             for message in messages:
                 await self.publish(topic, message)
             return
-        spelled = (await self._capabilities()).spell(topic)
+        broker = await self._capabilities()
         entries = [
-            {"entryId": str(number), "event": message.to_cloudevent(), "contentType": EVENT}
+            {
+                "entryId": str(number),
+                "event": message.to_cloudevent(),
+                "contentType": EVENT,
+                "metadata": _metadata(broker, message),
+            }
             for number, message in enumerate(messages)
         ]
-        path = f"/v1.0/publish/bulk/{class_of(topic).component}/{spelled}"
-        status, body = await self._sidecar.request("POST", path, entries)
+        for message, entry in zip(messages, entries, strict=True):
+            broker.check_size(topic, message.id, len(to_json(entry["event"])))
+        path = f"/v1.0/publish/bulk/{class_of(topic).component}/{broker.spell(topic)}"
+        status, body = await self._sidecar.request("POST", path, entries, limit=_LIMIT)
         failed = from_json(body).get("failedEntries", []) if body else []
         if failed:
             first = failed[0]
@@ -67,13 +74,26 @@ class DaprBus:
         _check(topic, status, body)
 
     async def _publish(self, topic: str, message: Message, metadata: Mapping[str, str]) -> None:
-        spelled = (await self._capabilities()).spell(topic)
+        broker = await self._capabilities()
+        event = to_json(message.to_cloudevent())
+        broker.check_size(topic, message.id, len(event))
         query = urlencode({f"metadata.{name}": value for name, value in metadata.items()})
-        path = f"/v1.0/publish/{class_of(topic).component}/{spelled}"
+        path = f"/v1.0/publish/{class_of(topic).component}/{broker.spell(topic)}"
         status, body = await self._sidecar.request(
-            "POST", f"{path}?{query}" if query else path, message.to_cloudevent(), headers={"content-type": EVENT}
+            "POST", f"{path}?{query}" if query else path, event, headers={"content-type": EVENT}, limit=_LIMIT
         )
         _check(topic, status, body)
+
+
+def _metadata(broker: Capabilities, message: Message) -> dict[str, str]:
+    """What the broker is told of a message.
+
+    Not its time to live: where the broker or the sidecar counts that, what expires is gone without a reason. The
+    app sees for itself, on every broker.
+    """
+    if message.order_key is None or not broker.order_metadata:
+        return {}
+    return {broker.order_metadata: message.order_key}
 
 
 def _check(topic: str, status: int, body: bytes) -> None:

@@ -39,8 +39,11 @@ class Sidecar:
         headers: Mapping[str, str] | None = None,
         limit: float = 60.0,
     ) -> tuple[int, bytes]:
-        """Status and body of one call; UnavailableError when the sidecar itself cannot be reached."""
-        data = None if body is None else to_json(body)
+        """Status and body of one call; UnavailableError when the sidecar itself cannot be reached.
+
+        `body` is JSON as bytes, or what becomes JSON. `limit` is in seconds.
+        """
+        data = body if body is None or isinstance(body, bytes) else to_json(body)
         sent = {"content-type": "application/json", **(headers or {})}
         try:
             async with self._session.request(

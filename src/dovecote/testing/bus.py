@@ -20,7 +20,16 @@ from dovecote.values import copy_to_keep
 
 log = logging.getLogger(__name__)
 
-MEMORY: Final = Capabilities(broker="memory", separator="/", group_prefix="", durable=True)
+MEMORY: Final = Capabilities(
+    broker="memory",
+    separator="/",
+    group_prefix="",
+    durable=True,
+    exceptions={
+        "messages_of_one_order_key_are_handled_in_order": "In memory all messages are handed out at once.",
+        "pauses_between_tries_grow": "In memory a message is tried again without a pause.",
+    },
+)
 """What the bus in memory can do."""
 
 
@@ -75,7 +84,7 @@ class MemoryBus:
         self._groups: defaultdict[str, dict[str, _Group]] = defaultdict(dict)
 
     async def publish(self, topic: str, message: Message) -> None:
-        """Return when it is taken; UnavailableError while `available` is off."""
+        """Return when it is taken; UnavailableError while `available` is off, TooLargeError for too large a one."""
         await self.publish_event(topic, message.to_cloudevent())
         if keep := copy_to_keep(topic, message):
             await self.publish_event(VALUES, keep.to_cloudevent())
@@ -93,7 +102,9 @@ class MemoryBus:
         """Publish as a client without Dovecote does: any CloudEvents event, or any other JSON."""
         if not self.available:
             raise UnavailableError(f"publishing to {topic!r}: the broker is not available")
-        self._take(MEMORY.spell(topic), to_json(event))
+        content = to_json(event)
+        MEMORY.check_size(topic, str(event.get("id")), len(content))
+        self._take(MEMORY.spell(topic), content)
 
     def join(self, app_id: str, subscriptions: Sequence[Subscription], deliveries: Deliveries) -> Membership:
         """Let a replica of an app consume, until it leaves."""
@@ -144,9 +155,12 @@ class MemoryBus:
             held = group.waiting.popleft()
             member = group.members[0]
             group.members.rotate(-1)
-            task = asyncio.create_task(self._deliver(group, member, held))
-            member.under_way.add(task)
-            task.add_done_callback(member.under_way.discard)
+            self._hand_to(group, member, held)
+
+    def _hand_to(self, group: _Group, member: _Member, held: _Held) -> None:
+        task = asyncio.create_task(self._deliver(group, member, held))
+        member.under_way.add(task)
+        task.add_done_callback(member.under_way.discard)
 
     async def _deliver(self, group: _Group, member: _Member, held: _Held) -> None:
         try:
@@ -158,7 +172,11 @@ class MemoryBus:
             return
         if status == "RETRY" and held.attempt < self._attempts:
             held.attempt += 1
-            self._return(group, held)
+            # At the same replica, as its sidecar does, which is where attempts are counted.
+            if member in group.members:
+                self._hand_to(group, member, held)
+            else:
+                self._return(group, held)
         elif member.subscription.dead_letter:
             self._take(DEAD_LETTERS, held.event)
         else:

@@ -13,6 +13,8 @@ from tests.conformance.logbook import Entry, Step, Writes
 NEWS = "conformance/news"
 LOCAL_NEWS = "conformance/news/local"
 HEAP = "conformance/heap"
+# For messages that fail: a broker may hold up what comes behind one.
+TROUBLE = "conformance/trouble"
 
 
 class Publishing(BaseModel):
@@ -40,7 +42,7 @@ def receiver(name: str, replica: str, write: Writes) -> App:
 
         return handle
 
-    for topic in (NEWS, LOCAL_NEWS):
+    for topic in (NEWS, LOCAL_NEWS, TROUBLE):
         app.subscribe(topic)(handler(topic))
     app.subscribe(HEAP, bulk=True)(handler(HEAP))
     _add_routes(app)

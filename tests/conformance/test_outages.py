@@ -1,0 +1,144 @@
+"""What is killed, stopped or away, and what becomes of the messages meanwhile."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from dovecote import Message
+from dovecote.errors import UnavailableError
+from tests.conformance.apps.receiver import HEAP, TROUBLE
+from tests.conformance.fleet import Fleet
+from tests.conformance.test_delivery import event
+
+LOAD = 1000
+AT_ONCE = 50
+
+
+async def test_a_killed_app_loses_nothing(fleet: Fleet) -> None:
+    """A message whose app is killed after the effect is handled again, and has the effect once."""
+    message = event()
+    hold = fleet.log.hold(message, "after")
+    await fleet.publish(message, topic=TROUBLE)
+    entry = await hold.entry()
+    await fleet.kill(fleet.name_of(entry.replica))
+    await fleet.again(message, 1)
+    hold.release()
+    await fleet.again(message, 2)
+    assert await fleet.effects(message) == [1]
+
+
+async def test_a_killed_sidecar_loses_nothing(fleet: Fleet, exception: str | None) -> None:
+    """A message whose sidecar is killed while it is handled is handled again, and has the effect once."""
+    message, later = event(), event()
+    hold = fleet.log.hold(message, "before")
+    await fleet.publish(message, topic=TROUBLE)
+    entry = await hold.entry()
+    await fleet.kill_sidecar(fleet.name_of(entry.replica))
+    hold.release(error="UnavailableError")
+    if exception:
+        await fleet.ready()
+        await fleet.publish(later, topic=TROUBLE)
+        await fleet.handled(later)
+        assert not fleet.log.handled(message)
+        return
+    await fleet.handled(message, seconds=90)
+    assert await fleet.effects(message) == [1]
+
+
+async def test_an_event_waits_for_a_receiver_that_is_away(fleet: Fleet, exception: str | None) -> None:
+    """An event waits for a receiver that is away."""
+    message = event()
+    await fleet.stop("alpha")
+    await fleet.publish(message)
+    await fleet.start("alpha")
+    await _kept(fleet, message, exception)
+
+
+@pytest.mark.restarts_broker
+async def test_an_event_outlives_the_broker(fleet: Fleet, exception: str | None) -> None:
+    """An event that waits in the broker is still there when the broker was killed and started again."""
+    message = event()
+    await fleet.stop("alpha")
+    await fleet.publish(message)
+    await fleet.kill_broker()
+    await fleet.start("alpha")
+    await _kept(fleet, message, exception)
+
+
+async def _kept(fleet: Fleet, message: Message, exception: str | None) -> None:
+    """Assert that an event was kept, or, where the broker cannot, that it is gone although later ones come."""
+    if exception is None:
+        await fleet.handled(message, seconds=60)
+        assert await fleet.effects(message) == [1]
+        return
+    later = event()
+    await fleet.publish(later)
+    await fleet.handled(later, seconds=60)
+    assert not fleet.log.attempts(message)
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def away(fleet: Fleet) -> AsyncIterator[Fleet]:
+    """The fleet without its broker."""
+    await fleet.stop_broker()
+    yield fleet
+    await fleet.start_broker()
+    await fleet.ready()
+
+
+@pytest.mark.restarts_broker
+async def test_publishing_without_a_broker_is_an_error(away: Fleet) -> None:
+    """Publishing while the broker is away is an error, one by one and as a batch."""
+    attempts = (away.publish(event(), batch=batch) for batch in (False, True))
+    for outcome in await asyncio.gather(*attempts, return_exceptions=True):
+        assert isinstance(outcome, UnavailableError)
+
+
+@pytest.mark.restarts_broker
+async def test_a_broker_killed_under_load_loses_nothing(fleet: Fleet, exception: str | None) -> None:
+    """What was published while the broker was killed, and was not refused, is handled, with one effect."""
+    messages = [event(number) for number in range(200)]
+    taken: list[Message] = []
+
+    async def publish(mine: list[Message]) -> None:
+        for message in mine:
+            with contextlib.suppress(UnavailableError):
+                await fleet.publish(message)
+                taken.append(message)
+
+    publishing = asyncio.gather(*(publish(messages[number::10]) for number in range(10)))
+    await fleet.handled(messages[0])
+    await fleet.kill_broker()
+    await publishing
+    await fleet.ready()
+    last = event("the last")
+    await fleet.publish(last)
+    await fleet.handled(last, seconds=120)
+    assert taken
+    if exception is None:
+        await fleet.handled(*taken, seconds=120)
+        assert await fleet.effects(*taken) == [1] * len(taken)
+
+
+async def test_a_thousand_messages_survive_two_kills(fleet: Fleet, exception: str | None) -> None:
+    """Of 1,000 messages for three replicas none is lost when an app and a sidecar are killed; effects are once."""
+    messages = [event(number) for number in range(LOAD)]
+    batches = [messages[start : start + AT_ONCE] for start in range(0, LOAD, AT_ONCE)]
+    for number, batch in enumerate(batches):
+        await fleet.publish(*batch, topic=HEAP, batch=True)
+        if number == len(batches) // 3:
+            await fleet.kill("alpha")
+        if number == len(batches) // 2:
+            await fleet.kill_sidecar("alpha-2")
+    await fleet.ready()
+    if exception is None:
+        await fleet.handled(*messages, seconds=120)
+        assert await fleet.effects(*messages) == [1] * LOAD
+        return
+    last = event("the last")
+    await fleet.publish(last, topic=HEAP)
+    await fleet.handled(last, seconds=60)
+    assert set(await fleet.effects(*messages)) <= {0, 1}
