@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from proton import Array, Data
+from proton import UNDESCRIBED, Array, Data
 
 from tests.support.servicebus.codec import answer, decoded, moment
 from tests.support.servicebus.store import Store
@@ -38,4 +38,4 @@ def _renewed(store: Store, request: Any) -> bytes:
     if len(kept) < len(until):
         return answer(request, _LOST, "the lock is lost")
     # The client takes an array and refuses a list.
-    return answer(request, 200, "OK", {"expirations": Array(None, Data.TIMESTAMP, *map(moment, kept))})
+    return answer(request, 200, "OK", {"expirations": Array(UNDESCRIBED, Data.TIMESTAMP, *map(moment, kept))})

@@ -163,19 +163,22 @@ class Server:
         return self._store.release(token)
 
     def _serve(self, entity: str) -> None:
-        """Hand out what waits, one message after the other to each receiver in turn."""
+        """Hand out what waits, to each receiver in turn."""
         receivers = self._receivers[entity]
         for receiver in receivers:
             if receiver.wants_session and receiver.session is None:
                 self._give_session(receiver, entity)
-        while ready := [receiver for receiver in receivers if receiver.takes]:
-            sent = 0
-            for receiver in ready:
-                locked = self._store.take(entity, receiver.session)
-                if locked is not None:
-                    _send(receiver.link, delivered(locked), locked.token)
-                    sent += 1
-            if not sent:
+        idle = [receiver for receiver in receivers if receiver.takes]
+        while idle:
+            receiver = idle.pop(0)
+            locked = self._store.take(entity, receiver.session)
+            if locked is not None:
+                _send(receiver.link, delivered(locked), locked.token)
+                receivers.remove(receiver)
+                receivers.append(receiver)
+                if receiver.takes:
+                    idle.append(receiver)
+            elif receiver.session is None:
                 return
 
     def _give_session(self, receiver: _Receiver, entity: str) -> None:
