@@ -295,6 +295,10 @@ class System:
             if variable in self._given_env:
                 self.env = {**order.defaults(variable), **self.env}
             elif variable not in served:
+                for unused in order.unused(component, self._given_env):
+                    logger.warning(
+                        "%s is set and not used: %s is not, and so a server is started", unused, variable
+                    )
                 get_server = order.own_server(
                     variable, component, self._folders.data, self.offset, self._marked_env
                 )

@@ -59,6 +59,7 @@ def door(system: System, broker: str, **changes: str) -> str:
     return ""
 
 
+@pytest.mark.promise("ARG-03")
 def test_a_message_passes_over_tls(system: System, broker: str) -> None:
     letter = uuid.uuid4().hex
     published = httpx.post(
@@ -86,6 +87,7 @@ def test_a_certificate_of_another_authority_is_refused(
     assert said.endswith(f"look at the certificate in {component(broker).variables['clientCert']}")
 
 
+@pytest.mark.promise("ARG-02")
 @pytest.mark.parametrize("broker", ["redis-tls", "mqtt-tls", "rabbitmq-tls"], indirect=True)
 def test_a_wrong_password_is_refused_and_the_start_says_so(system: System, broker: str, tmp_path: Path) -> None:
     reader = component(broker)

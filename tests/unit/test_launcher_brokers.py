@@ -73,6 +73,11 @@ def test_a_broker_is_known_by_the_address_that_its_component_reads(folder: str, 
     assert list(order.addresses(load_components([PUBSUB / folder]))) == variables
 
 
+def test_what_is_said_of_a_server_whose_address_is_not_is_known_to_be_in_vain() -> None:
+    component = load_components([PUBSUB / "kafka"])[0]
+    assert order.unused(component, {"KAFKA_USERNAME": "me", "HOME": "here"}) == ["KAFKA_USERNAME"]
+
+
 def test_a_file_edited_to_another_broker_needs_that_ones_server(tmp_path: Path) -> None:
     (tmp_path / "pubsub.yaml").write_text((PUBSUB / "kafka" / "pubsub.yaml").read_text())
     assert list(order.addresses(load_components([PUBSUB / "redis", tmp_path]))) == ["KAFKA_BROKERS"]

@@ -64,6 +64,7 @@ def test_the_components_that_come_with_dovecote_are_as_they_must_be(folder: str,
     assert list(settings.problems(load_components([COMPONENTS / "pubsub" / folder]), known, {})) == []
 
 
+@pytest.mark.promise("ARG-02", "ARG-04", "ARG-17")
 @pytest.mark.parametrize("kind", FOLDERS)
 @pytest.mark.parametrize("name", REFERENCE)
 def test_a_setting_of_the_reference_that_has_no_counterpart_is_refused_with_the_reason(
@@ -73,6 +74,7 @@ def test_a_setting_of_the_reference_that_has_no_counterpart_is_refused_with_the_
     assert text == f"{kind} has no setting {name!r}: {known[kind].refused[name]}"
 
 
+@pytest.mark.promise("ARG-03")
 @pytest.mark.parametrize("name", ["ciphers", "tls_version", "cert_reqs"])
 @pytest.mark.parametrize("folder", ["mqtt-tls", "redis-tls", "rabbitmq-tls", "kafka-tls"])
 def test_what_go_decides_about_tls_is_refused_with_the_reason(

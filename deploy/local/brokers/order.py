@@ -42,6 +42,11 @@ def addresses(components: Iterable[Component]) -> dict[str, Component]:
     }
 
 
+def unused(component: Component, given: Mapping[str, str]) -> list[str]:
+    """Return the variables that are given in vain where a component's server is one of the run's own."""
+    return sorted(given.keys() & set(component.variables.values()))
+
+
 def own_server(
     variable: str, component: Component, data: Path, offset: int, env: Mapping[str, str]
 ) -> Callable[[Progress], Server]:
