@@ -20,6 +20,7 @@ def event(content: Any = "news", **fields: Any) -> Message:
     return Message(type=MessageType.EVENT, sender="tests", content=content, **fields)
 
 
+@pytest.mark.promise("ARG-18", "MQT-01")
 async def test_each_app_gets_each_message_at_one_of_its_replicas(fleet: Fleet) -> None:
     """Each app gets each message, at one of its replicas, and all replicas take part."""
     messages = [event(number) for number in range(60)]
@@ -31,6 +32,7 @@ async def test_each_app_gets_each_message_at_one_of_its_replicas(fleet: Fleet) -
     assert took_part == set(names("alpha"))
 
 
+@pytest.mark.promise("ARG-01")
 async def test_every_field_of_a_message_arrives_as_it_was(fleet: Fleet) -> None:
     """Every field of a message arrives as it was, Unicode included."""
     message = event(
@@ -60,6 +62,7 @@ async def test_a_batch_arrives_whole(fleet: Fleet) -> None:
     assert await fleet.effects(*messages) == [1] * 100
 
 
+@pytest.mark.promise("MQT-02")
 async def test_the_same_message_twice_has_one_effect(fleet: Fleet) -> None:
     """A message that the broker delivers twice has its effect once."""
     message = event()
@@ -83,6 +86,7 @@ async def test_bytes_arrive_as_they_were(fleet: Fleet) -> None:
         assert (entry.message.content, entry.message.encoding) == (content, "base64")
 
 
+@pytest.mark.promise("MQT-01")
 async def test_each_level_of_a_topic_is_a_topic_of_its_own(fleet: Fleet) -> None:
     """Each level of a topic is a topic of its own: what goes to one arrives neither above nor below it."""
     above, below = event(), event()

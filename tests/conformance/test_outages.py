@@ -123,6 +123,7 @@ async def test_a_broker_killed_under_load_loses_nothing(fleet: Fleet, exception:
         assert await fleet.effects(*taken) == [1] * len(taken)
 
 
+@pytest.mark.promise("ARG-18")
 async def test_a_thousand_messages_survive_two_kills(fleet: Fleet, exception: str | None) -> None:
     """Of 1,000 messages for three replicas none is lost when an app and a sidecar are killed; effects are once."""
     messages = [event(number) for number in range(LOAD)]

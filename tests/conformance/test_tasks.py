@@ -14,6 +14,7 @@ async def test_a_task_is_answered(fleet: Fleet) -> None:
     assert await fleet.answers(task) == ["Done: one", "Done: two", "Done: three"]
 
 
+@pytest.mark.promise("ARG-05")
 async def test_a_task_waits_for_a_receiver_that_is_away(fleet: Fleet) -> None:
     """A task waits for a receiver that is away."""
     await fleet.stop("worker")
@@ -28,6 +29,7 @@ async def test_tasks_outlive_the_broker(fleet: Fleet) -> None:
     await _all_answered_although(fleet, fleet.kill_broker)
 
 
+@pytest.mark.promise("ARG-18")
 async def test_a_hundred_tasks_survive_two_kills(fleet: Fleet) -> None:
     """A hundred tasks at once are answered though an app and a sidecar of the two that answer are killed."""
 

@@ -81,6 +81,7 @@ def system(running: tuple[str, Whole]) -> Whole:
     return system
 
 
+@pytest.mark.promise("ARG-01", "MQT-06")
 def test_a_question_is_answered_from_the_documents(system: Whole, documents: Path) -> None:
     result = system.ask("How much oil does the northern lamp burn a night, and what is 14 * 30?", documents)
     assert result["status"] == "completed", result["error"]

@@ -57,6 +57,7 @@ def system(checkout: Path, server: Server, tmp_path: Path) -> Iterator[Whole]:
         yield running
 
 
+@pytest.mark.promise("ARG-01")
 def test_editing_the_active_component_file_changes_the_broker_under_way(
     system: Whole, checkout: Path, documents: Path
 ) -> None:

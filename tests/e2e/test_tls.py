@@ -73,6 +73,7 @@ def test_a_message_passes_over_tls(system: System, broker: str) -> None:
     assert door(system, broker) == ""
 
 
+@pytest.mark.promise("ARG-03")
 def test_a_client_without_a_certificate_is_refused(system: System, broker: str) -> None:
     said = door(system, broker, clientCert="", clientKey="")
     assert said.endswith(f"{component(broker).variables['clientCert']} has no certificate")

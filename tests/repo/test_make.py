@@ -179,6 +179,8 @@ def test_make_test_is_lint_format_types_and_all_tests_in_the_end(fake: list[str]
         ("lint", "/ruff check --quiet ."),
         ("unit", "/pytest tests/unit"),
         ("e2e", "/pytest tests/e2e"),
+        ("conformance", "/pytest tests/conformance"),
+        ("promises", "/python -m tests.support.promises"),
         ("bench", "/python -m bench"),
     ],
 )

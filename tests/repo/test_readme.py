@@ -55,6 +55,8 @@ WALKED_BY = {
     "make lint": "test_make.py::test_the_parts_of_the_tests_run_by_themselves",
     "make unit": "test_make.py::test_the_parts_of_the_tests_run_by_themselves",
     "make e2e": "test_make.py::test_the_parts_of_the_tests_run_by_themselves",
+    "make conformance": "test_make.py::test_the_parts_of_the_tests_run_by_themselves",
+    "make promises": "test_make.py::test_the_parts_of_the_tests_run_by_themselves",
     "make bench": "test_make.py::test_the_parts_of_the_tests_run_by_themselves",
 }
 
@@ -188,6 +190,7 @@ def test_the_commands_of_the_first_screen_do_what_is_shown(shell: Shell) -> None
     assert processes_of(shell.folder) == []
 
 
+@pytest.mark.promise("ARG-01")
 @pytest.mark.parametrize("broker", ["redis", "mqtt"])
 def test_the_system_runs_by_hand(shell: Shell, broker: str) -> None:
     run_file = shell.folder / "dapr.yaml"
@@ -208,6 +211,7 @@ def test_the_system_runs_by_hand(shell: Shell, broker: str) -> None:
         assert "1024" in last[0].stdout, output.read_text()
 
 
+@pytest.mark.promise("ARG-01", "MQT-06")
 def test_make_run_takes_another_broker(shell: Shell) -> None:
     done = shell.run("make run BROKER=mqtt ONCE=1")
     assert done.returncode == 0, done.stderr

@@ -10,6 +10,7 @@ from services.zeromq_pubsub.settings import read_settings
 GROUP = {"consumerID": "writer"}
 
 
+@pytest.mark.promise("ARG-16")
 def test_the_defaults_are_those_of_the_reference() -> None:
     settings = read_settings(GROUP)
     assert (settings.group, settings.frontend, settings.backend) == (
@@ -32,6 +33,7 @@ def test_what_the_sidecar_reads_itself_is_no_fault() -> None:
     assert read_settings({**GROUP, "publishingScopes": "writer=", "allowedTopics": "a,b"}).group == "writer"
 
 
+@pytest.mark.promise("ARG-16")
 @pytest.mark.parametrize(
     ("given", "text"),
     [
