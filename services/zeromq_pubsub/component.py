@@ -13,7 +13,6 @@ from services.zeromq_pubsub.broker import be_broker
 from services.zeromq_pubsub.connection import Connection, Delivered, Stream
 from services.zeromq_pubsub.errors import (
     NotInitializedError,
-    NotTakenError,
     TooLargeError,
     TopicError,
     ZeroMqError,
@@ -95,19 +94,13 @@ class Component(PubSubServicer):
         return wire.PublishResponse()
 
     async def BulkPublish(self, request: wire.BulkPublishRequest, context: Context) -> wire.BulkPublishResponse:  # noqa: N802
-        """Return when the broker has taken the messages; names those that it has not."""
+        """Return when the broker has taken the messages; otherwise all count as failed.
+
+        The sidecar answers its app that all went well where only an answer names failed entries.
+        """
         shared = dict(request.metadata)
         messages = [_message({**shared, **entry.metadata}, entry.event) for entry in request.entries]
-        try:
-            await self._publish(_name(context), request.topic, messages)
-        except NotTakenError as error:
-            failed = [
-                wire.BulkPublishResponseFailedEntry(entry_id=entry.entry_id, error=str(error))
-                for entry in request.entries[len(messages) - error.left :]
-            ]
-            return wire.BulkPublishResponse(failed_entries=failed)
-        except ZeroMqError as error:
-            await context.abort(error.status, str(error))
+        await _answer(context, self._publish(_name(context), request.topic, messages))
         return wire.BulkPublishResponse()
 
     async def PullMessages(  # noqa: N802

@@ -121,7 +121,7 @@ class Connection:
         """Return when the broker has taken all messages, in their order.
 
         Waits while the topic's queues are full. Raises, after the connect timeout, QueueFullError or
-        BrokerUnavailableError, whose `left` says how many of the last messages were not taken.
+        BrokerUnavailableError; the first of the messages may have been taken then.
         """
         encoded = self._encoded(topic)
         clock = asyncio.get_running_loop().time
@@ -129,17 +129,13 @@ class Connection:
         pause = _FIRST_PAUSE
         rest = messages
         while rest:
-            try:
-                taken = await self._ask([frames.PUBLISH, encoded, *frames.flatten(rest)], deadline - clock())
-            except BrokerUnavailableError as error:
-                raise BrokerUnavailableError(str(error), len(rest)) from error
+            taken = await self._ask([frames.PUBLISH, encoded, *frames.flatten(rest)], deadline - clock())
             rest = rest[taken:]
             if rest and clock() + pause > deadline:
                 raise QueueFullError(
                     f"the broker had no room for a message to {topic!r} within "
                     f"{self._settings.connect_timeout} ms: a queue holds {self._settings.high_water_mark}, "
-                    "and its consumers are away or too slow",
-                    len(rest),
+                    "and its consumers are away or too slow"
                 )
             if rest:
                 await asyncio.sleep(pause)

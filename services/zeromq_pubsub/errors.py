@@ -38,11 +38,7 @@ class TooLargeError(ZeroMqError):
 
 
 class NotTakenError(ZeroMqError):
-    """The broker did not take all that was published; `left` says how many messages, the last ones, it did not."""
-
-    def __init__(self, text: str, left: int = 0) -> None:
-        super().__init__(text)
-        self.left = left
+    """The broker did not take all that was published."""
 
 
 class QueueFullError(NotTakenError):

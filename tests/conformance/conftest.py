@@ -52,8 +52,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
         item.add_marker(pytest.mark.timeout(240, func_only=True))
         item.user_properties.append(("conformance", (_behaviour(item), transport)))
-        wanted = (only is None or transport == only) and not config.option.collectonly
-        (kept if wanted and _to_be_had(run, transport, item, config) else dropped).append(item)
+        wanted = only is None or transport == only
+        to_be_had = config.option.collectonly or (wanted and _to_be_had(run, transport, item, config))
+        (kept if wanted and to_be_had else dropped).append(item)
     items[:] = kept
     if dropped:
         config.hook.pytest_deselected(items=dropped)
@@ -101,7 +102,7 @@ async def running(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempP
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def hopeless(running: Fleet) -> Message:
     """A message at which alpha fails each time. All tries take half a minute, so they begin with the first test."""
-    await running.ready()
+    await running.settled()
     message = Message(type=MessageType.EVENT, sender="tests", content="hopeless")
     running.log.fail(message, "UnavailableError", "never")
     await running.publish(message, topic=TROUBLE)

@@ -2,15 +2,16 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 from pydantic import JsonValue
 
-from dovecote import Message
+from dovecote import Message, MessageType
 from dovecote.errors import DovecoteError, NotFoundError, UnavailableError
 from dovecote.results import TaskResult
 from dovecote.topics import Capabilities
-from tests.conformance.apps.receiver import NEWS, account_of
+from tests.conformance.apps.receiver import HEAP, LOCAL_NEWS, NEWS, TROUBLE, account_of
 from tests.conformance.logbook import Logbook
 from tests.support.eventually import eventually
 
@@ -78,6 +79,34 @@ class Fleet(ABC):
         """Publish from beta, one by one or as a batch."""
         rows: list[JsonValue] = [message.model_dump(mode="json") for message in messages]
         await self.call("beta", "publish", {"topic": topic, "messages": rows, "batch": batch})
+
+    async def settled(self) -> None:
+        """Return when replicas share the messages of each topic, which some brokers arrange only after a while."""
+        await self.ready()
+        for topic in (NEWS, LOCAL_NEWS, HEAP, TROUBLE):
+            await eventually(partial(self._shared, topic), f"messages that are shared on {topic!r}", 120)
+
+    async def _shared(self, topic: str) -> bool:
+        """Whether each of some messages came to one replica of alpha, and some to each of them."""
+        messages = [Message(type=MessageType.EVENT, sender="tests", content="settle") for _ in range(60)]
+        await self.publish(*messages, topic=topic)
+        for app in ("alpha", "beta"):
+            await self.handled(*messages, app=app, seconds=60)
+        attempts = [self.log.attempts(message) for message in messages]
+        replicas = {entry.replica for entries in attempts for entry in entries}
+        return len(replicas) == REPLICAS["alpha"] and all(len(entries) == 1 for entries in attempts)
+
+    async def broker_back(self) -> None:
+        """Return when a broker that was away takes messages again."""
+
+        async def look() -> bool:
+            try:
+                await self.publish(Message(type=MessageType.EVENT, sender="tests", content="back?"))
+            except UnavailableError:
+                return False
+            return True
+
+        await eventually(look, "a broker that takes messages", 120)
 
     async def effects(self, *messages: Message, app: str = "alpha") -> list[int]:
         """How often the effect of each message took place at an app."""

@@ -1,6 +1,7 @@
 """The fleet on the launcher: every app a process with a sidecar, over a real broker."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from io import BytesIO
@@ -12,7 +13,7 @@ from aiohttp import web
 from pydantic import JsonValue
 from pydantic_core import to_json
 
-from deploy.local.errors import LauncherError
+from deploy.local.errors import LauncherError, NotReadyError
 from deploy.local.runfile import App, load_run_file
 from deploy.local.system import System
 from dovecote.dapr.sidecar import PUBSUB
@@ -23,6 +24,7 @@ from tests.conformance.apps.receiver import NEWS
 from tests.conformance.fleet import REPLICAS, Fleet, names
 from tests.conformance.logbook import Entry, Logbook
 from tests.support.brokers import BrokerSetup
+from tests.support.eventually import eventually
 from tests.support.model_server import ModelServer
 from tests.support.ports import bound_socket
 from tests.support.whole import CHECKOUT
@@ -33,6 +35,7 @@ _MODULES: Final = {
     "lead": "tests.conformance.apps.lead",
     "worker": "tests.conformance.apps.worker",
 }
+logger = logging.getLogger(__name__)
 _SERVERS: Final = {"mqtt": "mosquitto"}  # others are called as their folder of components/pubsub
 _PORTS: Final = dict.fromkeys(("port", "http_port", "grpc_port", "internal_grpc_port", "metrics_port"), 0)
 _SCRIPT: Final = {"rules": [{"name": "work", "when": {"system": "You are the worker"}, "text": "Done: {question}"}]}
@@ -101,7 +104,16 @@ class LaunchedFleet(Fleet):
         await asyncio.to_thread(self.system.kill, self._own_server())
 
     async def ready(self) -> None:
-        await asyncio.to_thread(self.system.wait_ready, _READY_SECONDS)
+        async def look() -> bool:
+            try:
+                await asyncio.to_thread(self.system.wait_ready)
+            except NotReadyError as error:
+                # A sidecar that finds no broker ends, again and again, and is started again all the same.
+                logger.info("not ready yet: %s", error)
+                return False
+            return True
+
+        await eventually(look, "the whole fleet", _READY_SECONDS)
 
     def _own_server(self) -> str:
         assert self._server is not None, "somebody else runs the broker: it cannot be restarted here"

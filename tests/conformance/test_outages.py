@@ -9,7 +9,7 @@ import pytest_asyncio
 
 from dovecote import Message
 from dovecote.errors import UnavailableError
-from tests.conformance.apps.receiver import HEAP, TROUBLE
+from tests.conformance.apps.receiver import TROUBLE
 from tests.conformance.fleet import Fleet
 from tests.conformance.test_delivery import event
 
@@ -45,6 +45,7 @@ async def test_a_killed_sidecar_loses_nothing(fleet: Fleet, exception: str | Non
         assert not fleet.log.handled(message)
         return
     await fleet.handled(message, seconds=90)
+    await fleet.ready()
     assert await fleet.effects(message) == [1]
 
 
@@ -64,6 +65,7 @@ async def test_an_event_outlives_the_broker(fleet: Fleet, exception: str | None)
     await fleet.stop("alpha")
     await fleet.publish(message)
     await fleet.kill_broker()
+    await fleet.broker_back()
     await fleet.start("alpha")
     await _kept(fleet, message, exception)
 
@@ -86,6 +88,7 @@ async def away(fleet: Fleet) -> AsyncIterator[Fleet]:
     await fleet.stop_broker()
     yield fleet
     await fleet.start_broker()
+    await fleet.broker_back()
     await fleet.ready()
 
 
@@ -113,6 +116,7 @@ async def test_a_broker_killed_under_load_loses_nothing(fleet: Fleet, exception:
     await fleet.handled(messages[0])
     await fleet.kill_broker()
     await publishing
+    await fleet.broker_back()
     await fleet.ready()
     last = event("the last")
     await fleet.publish(last)
@@ -129,7 +133,7 @@ async def test_a_thousand_messages_survive_two_kills(fleet: Fleet, exception: st
     messages = [event(number) for number in range(LOAD)]
     batches = [messages[start : start + AT_ONCE] for start in range(0, LOAD, AT_ONCE)]
     for number, batch in enumerate(batches):
-        await fleet.publish(*batch, topic=HEAP, batch=True)
+        await fleet.publish(*batch, batch=True)
         if number == len(batches) // 3:
             await fleet.kill("alpha")
         if number == len(batches) // 2:
@@ -140,6 +144,6 @@ async def test_a_thousand_messages_survive_two_kills(fleet: Fleet, exception: st
         assert await fleet.effects(*messages) == [1] * LOAD
         return
     last = event("the last")
-    await fleet.publish(last, topic=HEAP)
+    await fleet.publish(last)
     await fleet.handled(last, seconds=60)
     assert set(await fleet.effects(*messages)) <= {0, 1}
