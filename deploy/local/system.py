@@ -39,6 +39,8 @@ SHARED_MODULES = (
     "uvicorn.protocols.http.auto",
 )
 GATEWAY = "gateway"
+# The others say to the first that they end, and the second keeps that: they end after them, one after the other.
+_TOLD = ("directory", "recorder")
 _LAST_PORT = 65535
 _SERVERS = ("placement", "scheduler", "model")
 
@@ -160,7 +162,8 @@ class System:
             services = self._services.values()
             brokers = [broker.program.name for broker in self._brokers]
             for group in (
-                [service.name for service in services],
+                [service.name for service in services if service.app.app_id not in _TOLD],
+                *([service.name for service in services if service.app.app_id == told] for told in _TOLD),
                 [service.sidecar.name for service in services],
                 [*brokers, *_SERVERS],
                 ["redis"],

@@ -1,19 +1,34 @@
-"""The registry: leases of running replicas, in the state store."""
+"""The registry: leases of running replicas, and the roster that follows from them, in the state store."""
 
+import asyncio
+import contextlib
+import logging
 import math
+from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
+from typing import Final
 
 from dovecote import App, Write
-from dovecote.directory import Registration
-from dovecote.errors import ConflictError
+from dovecote.directory import LEASE, Presence, Registration
+from dovecote.errors import ConflictError, DovecoteError
+from dovecote.messages import now
+from services.directory.roster import Roster
 
-_MEMBERS = "members"
+log = logging.getLogger(__name__)
+
+_ROSTER: Final = "roster"
+_SWEEPS: Final = 5  # for each heartbeat
+_ABANDONED: Final = timedelta(seconds=10)  # what is untold for so long is told by any replica of the directory
 
 
 class Registry:
-    """Who runs now. A lease is a key that the store forgets after its time; `members` lists the keys."""
+    """Who runs now, and whether each app is online. A lease is a key that the store forgets after its time."""
 
     def __init__(self, app: App) -> None:
         self._app = app
+        self._writing = asyncio.Lock()
+        self._news = asyncio.Event()
+        self._mine: set[str] = set()
 
     async def register(self, registration: Registration) -> None:
         """Write or renew a lease."""
@@ -21,39 +36,131 @@ class Registry:
         ttl = math.ceil(registration.lease)
         await self._app.running.ports.state.write(Write(key, registration.model_dump(mode="json"), ttl=ttl))
         # Looked at each time: another replica of the directory may have seen the lease lapsed.
-        await self._change({key}, set())
+        await self._change(lambda roster: roster.join(registration, now()))
 
-    async def leave(self, app_id: str, replica: str) -> None:
+    async def leave(self, registration: Registration) -> None:
         """End a lease."""
-        key = _key(app_id, replica)
-        await self._app.running.ports.state.delete(key)
-        await self._change(set(), {key})
+        await self.remove(registration.app_id, registration.replica)
+
+    async def remove(self, app_id: str, replica: str) -> None:
+        """End the lease of a replica."""
+        await self._app.running.ports.state.delete(_key(app_id, replica))
+        await self._change(lambda roster: roster.leave(app_id, replica, now()))
 
     async def running(self) -> list[Registration]:
-        """All whose lease holds, by app-id; lapsed ones leave the list of members."""
-        members = await self._app.running.ports.state.get(_MEMBERS)
-        keys = list(members.value) if members else []
-        leases = await self._app.running.ports.state.get_many(keys)
-        lapsed = {key for key in keys if key not in leases}
-        if lapsed:
-            await self._change(set(), lapsed)
+        """All whose lease holds, by app-id."""
+        return await self._holding(await self._roster())
+
+    async def presence(self) -> dict[str, Presence]:
+        """Every app that ever announced itself, by app-id."""
+        roster = await self._roster()
+        rows = {
+            app_id: Presence(app_id=app_id, kind=entry.kind, state=entry.state, since=entry.since)
+            for app_id, entry in sorted(roster.apps.items())
+        }
+        for registration in await self._holding(roster):
+            rows[registration.app_id].replicas.append(registration)
+        return rows
+
+    async def _holding(self, roster: Roster) -> list[Registration]:
+        leases = await self._app.running.ports.state.get_many([_key(*one) for one in roster.leases()])
         rows = [Registration.model_validate(lease.value) for lease in leases.values()]
         return sorted(rows, key=lambda row: (row.app_id, row.replica))
 
-    async def _change(self, add: set[str], remove: set[str]) -> None:
+    @contextlib.asynccontextmanager
+    async def kept(self) -> AsyncIterator[None]:
+        """Notice leases that lapse, and tell every change, while the block runs."""
+        # Of the loop that the app runs on now.
+        self._writing, self._news = asyncio.Lock(), asyncio.Event()
+        watching = asyncio.create_task(self._watch())
+        try:
+            yield
+        finally:
+            watching.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await watching
+            with contextlib.suppress(DovecoteError):
+                await self.tell()
+
+    async def _watch(self) -> None:
+        """Who lives has the time of one lease to renew after a start, and after a failure of the store."""
+        heartbeat = self._app.running.settings.heartbeat
+        clock = asyncio.get_running_loop().time
+        begin = clock() + heartbeat * LEASE
         while True:
-            item = await self._app.running.ports.state.get(_MEMBERS)
-            before = set(item.value) if item else set()
-            after = (before | add) - remove
-            if after == before:
-                return
+            self._news.clear()
             try:
-                await self._app.running.ports.state.write(
-                    Write(_MEMBERS, sorted(after), etag=item.etag if item else None, create=item is None)
-                )
-            except ConflictError:
-                continue  # another replica changed it: look again
+                if clock() >= begin:
+                    await self.sweep()
+                await self.tell()
+            except DovecoteError as error:
+                log.warning("who is online could not be looked at or told: %s", error)
+                begin = clock() + heartbeat * LEASE
+            except Exception:
+                log.exception("who is online could not be looked at or told")
+            # Not wait_for, which in Python 3.11 may take a cancellation for the event.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(heartbeat / _SWEEPS):
+                    await self._news.wait()
+
+    async def sweep(self) -> None:
+        """Take the replicas whose leases have lapsed from the roster."""
+        held = (await self._roster()).leases()
+        leases = await self._app.running.ports.state.get_many([_key(*one) for one in held])
+        lapsed = [one for one in held if _key(*one) not in leases]
+        if not lapsed:
             return
+
+        def take(roster: Roster) -> None:
+            for app_id, replica in lapsed:
+                roster.lapse(app_id, replica, now())
+
+        await self._change(take)
+
+    async def tell(self) -> None:
+        """Publish what is untold: what was written here, and what another replica of the directory left behind."""
+        due = [
+            one
+            for one in (await self._roster()).untold
+            if one.message.id in self._mine or now() - one.message.timestamp > _ABANDONED
+        ]
+        for one in due:
+            await self._app.running.ports.bus.publish(one.topic, one.message)
+        if due:
+            told = {one.message.id for one in due}
+
+            def drop(roster: Roster) -> None:
+                roster.untold = [one for one in roster.untold if one.message.id not in told]
+
+            await self._change(drop)
+            self._mine -= told
+
+    async def _roster(self) -> Roster:
+        item = await self._app.running.ports.state.get(_ROSTER)
+        return Roster.model_validate(item.value) if item else Roster()
+
+    async def _change(self, change: Callable[[Roster], None]) -> None:
+        state = self._app.running.ports.state
+        async with self._writing:
+            while True:
+                item = await state.get(_ROSTER)
+                before = Roster.model_validate(item.value) if item else Roster()
+                after = before.model_copy(deep=True)
+                change(after)
+                if after == before:
+                    return
+                write = Write(
+                    _ROSTER, after.model_dump(mode="json"), etag=item.etag if item else None, create=not item
+                )
+                try:
+                    await state.write(write)
+                except ConflictError:
+                    continue  # another replica of the directory changed it: look again
+                break
+        known = {one.message.id for one in before.untold}
+        if new := {one.message.id for one in after.untold} - known:
+            self._mine |= new
+            self._news.set()
 
 
 def _key(app_id: str, replica: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from functools import partial
 
 from dovecote import App, topics
-from dovecote.directory import MISSED_HEARTBEATS, Registration
+from dovecote.directory import LEASE, Registration
 from dovecote.errors import DovecoteError
 from dovecote.messages import new_id
 from dovecote.ports import Subscription
@@ -85,7 +85,7 @@ class Announcements:
             description=tool.description,
             capabilities=[tool.name],
             tools=[tool.spec],
-            lease=running.settings.heartbeat * MISSED_HEARTBEATS,
+            lease=running.settings.heartbeat * LEASE,
         )
         await running.directory.register(row)
         if tool.name not in self._confirmed:

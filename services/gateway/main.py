@@ -55,8 +55,8 @@ async def events(
 
 @gateway.router.get("/agents")
 async def agents() -> JsonValue:
-    """Agents and tools that run now."""
-    return await gateway.running.ports.invoke("directory", "registrations", verb="GET")
+    """Every app that ever announced itself: whether it is online, and its replicas that run now."""
+    return await gateway.running.ports.invoke("directory", "presence", verb="GET")
 
 
 app = gateway.asgi

@@ -6,7 +6,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from functools import cached_property
 from http import HTTPStatus
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 from fastapi import APIRouter, FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from dovecote.dapr import connect
-from dovecote.directory import MISSED_HEARTBEATS, Directory, Registration, keep_lease
+from dovecote.directory import LEASE, Directory, Kind, Registrar, Registration, keep_lease
 from dovecote.errors import ConfigurationError, DovecoteError, InvalidInputError, NotFoundError
 from dovecote.feed import Feed
 from dovecote.messages import MessageType, new_id
@@ -33,15 +33,15 @@ Connect = Callable[["App", FastAPI, Settings], contextlib.AbstractAsyncContextMa
 class App:
     """One microservice: its name is its app-id.
 
-    Collects subscriptions, workflows, activities and HTTP routes; `asgi` is the app to serve. An agent or a
-    tool (`kind`) announces itself to the directory with its capabilities.
+    Collects subscriptions, workflows, activities and HTTP routes; `asgi` is the app to serve. It announces
+    itself to the directory with its capabilities; an agent or a tool (`kind`) is not ready before that.
     """
 
     def __init__(
         self,
         name: str,
         *,
-        kind: Literal["agent", "tool"] | None = None,
+        kind: Kind = "service",
         capabilities: Sequence[str] = (),
         description: str = "",
     ) -> None:
@@ -60,6 +60,7 @@ class App:
         self.activities: dict[str, Activity] = {}
         # Entered when the app starts, which they must not hold up, and left when it stops.
         self.lifespans: list[Callable[[], contextlib.AbstractAsyncContextManager[None]]] = []
+        self.registrar: Registrar | None = None  # of the directory, which takes its own leases
         self._running: Running | None = None
 
     def subscribe(
@@ -118,24 +119,25 @@ class Running:
         self.ports = ports
         self.settings = settings
         self.directory = Directory(ports.invoke)
+        self.registrar = app.registrar or self.directory
         self.values = Values(ports.invoke)
         self.feed = Feed(ports.bus)
         self.registered = asyncio.Event()
         self.stopping = False
-        self.registration = app.kind and Registration(
+        self.registration = Registration(
             app_id=app.name,
             replica=new_id(),
             kind=app.kind,
             description=app.description,
             capabilities=[app.name, *app.capabilities],
             tools=app.tools,
-            lease=settings.heartbeat * MISSED_HEARTBEATS,
+            lease=settings.heartbeat * LEASE,
         )
 
     async def missing(self) -> list[str]:
         """What keeps the app from taking work."""
         missing = await self.ports.missing()
-        if self.registration and not self.registered.is_set():
+        if self.registration.kind != "service" and not self.registered.is_set():
             missing.append("not registered in the directory")
         if self.stopping:
             missing.append("stopping")
@@ -145,27 +147,33 @@ class Running:
 @contextlib.asynccontextmanager
 async def _run(app: App, ports: Ports, settings: Settings) -> AsyncIterator[None]:
     running = app._running = Running(app, ports, settings)  # noqa: SLF001 - the app's own lifespan
-    lease: asyncio.Task[None] | None = None
-    if running.registration:
-        lease = asyncio.create_task(
-            keep_lease(running.directory, running.registration, settings.heartbeat, running.registered)
-        )
     try:
         async with contextlib.AsyncExitStack() as stack:
             for lifespan in app.lifespans:
                 await stack.enter_async_context(lifespan())
-            yield
+            await stack.enter_async_context(_announced(running))
+            try:
+                yield
+            finally:
+                running.stopping = True
     finally:
-        running.stopping = True
-        if lease is not None and running.registration:
-            lease.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await lease
-            with contextlib.suppress(DovecoteError):
-                await running.directory.leave(running.registration)
         await ports.drain(settings.stop_timeout)
         await running.feed.close()
         app._running = None  # noqa: SLF001 - the app's own lifespan
+
+
+@contextlib.asynccontextmanager
+async def _announced(running: Running) -> AsyncIterator[None]:
+    registrar, registration, heartbeat = running.registrar, running.registration, running.settings.heartbeat
+    lease = asyncio.create_task(keep_lease(registrar, registration, heartbeat, running.registered))
+    try:
+        yield
+    finally:
+        lease.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await lease
+        with contextlib.suppress(DovecoteError):
+            await registrar.leave(registration)
 
 
 def _health(app: App) -> APIRouter:

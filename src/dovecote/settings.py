@@ -24,7 +24,9 @@ class Settings(BaseSettings):
     docs: Path = Field(Path(), description="folder of documents when a question names none")
     max_question: int = Field(8000, gt=0, description="longest question, in characters")
     concurrency: int = Field(100, gt=0, description="message handlers at once, per app")
-    heartbeat: float = Field(5.0, gt=0, description="seconds between an app's signs of life to the directory")
+    heartbeat: float = Field(
+        10.0, gt=0, description="seconds between an app's signs of life; its lease is one and a half of them"
+    )
     agent_wait: float = Field(20.0, ge=0, description="seconds to wait for an agent that is not running")
     model_wait: float = Field(60.0, ge=0, description="seconds to go on trying a model or a tool that is away")
     ask_timeout: float = Field(600.0, gt=0, description="seconds until an agent that was asked is given up")

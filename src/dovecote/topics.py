@@ -45,6 +45,11 @@ def tool_responses(tool_id: str) -> str:
     return f"agent/tools/response/{tool_id}"
 
 
+def tool_register(name: str) -> str:
+    """The topic that tells what a tool offers."""
+    return f"tools/{name}/register"
+
+
 class Capabilities(BaseModel):
     """One broker's row of components/capabilities.yaml.
 

@@ -8,10 +8,11 @@ from typing import Any, Final
 from pydantic import BaseModel
 
 from dovecote import Message, MessageType, Priority, TaskEvent, TaskResult
-from dovecote.directory import Registration
+from dovecote.directory import Presence, Registration
 from dovecote.orchestrator import NewTask
 from dovecote.results import AgentResult, Failure
 from dovecote.tools import ToolOutcome, ToolRequest
+from dovecote.values import Value
 from services.contracts.documents import IndexReport, SearchResult
 from services.contracts.tasks import Answer, Question
 from services.recorder.deadletters import DeadLetter
@@ -25,6 +26,7 @@ MODELS: Final[tuple[type[BaseModel], ...]] = (
     IndexReport,
     Message,
     NewTask,
+    Presence,
     Question,
     Registration,
     SearchResult,
@@ -32,6 +34,7 @@ MODELS: Final[tuple[type[BaseModel], ...]] = (
     TaskResult,
     ToolOutcome,
     ToolRequest,
+    Value,
 )
 EXAMPLE: Final = Message(
     id="5a3c",

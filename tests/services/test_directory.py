@@ -34,7 +34,8 @@ def _lease(app_id: str, replica: str = "1", seconds: float = 15, **fields: objec
 
 
 async def _running(net: Network) -> list[tuple[str, str]]:
-    return [(row.app_id, row.replica) for row in await Directory(net.invoke).running()]
+    rows = await Directory(net.invoke).running()
+    return [(row.app_id, row.replica) for row in rows if row.kind != "service"]
 
 
 async def test_replicas_are_listed_by_name_while_their_leases_hold(net: Network) -> None:
@@ -105,7 +106,7 @@ async def test_a_registration_that_does_not_fit_is_refused(net: Network) -> None
 async def test_apps_announce_themselves_with_what_they_can_do_and_leave_at_their_stop() -> None:
     clerk = Agent("clerk", instructions="", capabilities=["answer"])
     async with Network([shelf, clerk, directory]) as net:
-        rows = await Directory(net.invoke).running()
+        rows = [row for row in await Directory(net.invoke).running() if row.app_id != "directory"]
         assert [(row.app_id, row.kind, row.capabilities) for row in rows] == [
             ("clerk", "agent", ["clerk", "answer"]),
             ("shelf", "tool", ["shelf", "search"]),
@@ -113,7 +114,7 @@ async def test_apps_announce_themselves_with_what_they_can_do_and_leave_at_their
         assert [tool.name for tool in rows[1].tools] == ["find"]
         assert rows[1].description == "The directory: leases of who runs."
         await net.advance(3600)
-        assert len(await _running(net)) == 2
+        assert len(await Directory(net.invoke).running()) == 3
         await net.stop("clerk")
         assert [name for name, _ in await _running(net)] == ["shelf"]
 

@@ -82,4 +82,9 @@ async def test_health_and_readiness_are_told(net: Network) -> None:
     async with net.http("gateway") as http:
         assert (await http.get("/healthz")).json() == {"status": "ok"}
         assert (await http.get("/readyz")).json() == {"ready": True, "missing": []}
-        assert (await http.get("/agents")).json() == []
+        rows = (await http.get("/agents")).json()
+        assert [(row["app_id"], row["state"]) for row in rows] == [
+            ("directory", "online"),
+            ("gateway", "online"),
+            ("orchestrator", "online"),
+        ]

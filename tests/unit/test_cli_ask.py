@@ -309,19 +309,33 @@ def registration(app_id: str, replica: str, **parts: Any) -> dict[str, Any]:
     return {**row, **parts}
 
 
+def presence(app_id: str, **parts: Any) -> dict[str, Any]:
+    row = {"app_id": app_id, "kind": "agent", "state": "online", "since": "2026-05-04T03:02:01Z"}
+    return {**row, **parts}
+
+
 def test_agents_are_listed_with_their_replicas(gateway: FakeGateway, capfd: pytest.CaptureFixture[str]) -> None:
     functions = [{"name": "search", "description": "Passages.", "parameters": {}}]
+    knowledge = registration("knowledge", "c", kind="tool", capabilities=["knowledge"], tools=functions)
     gateway.agents = [
-        registration("researcher", "a"),
-        registration("researcher", "b"),
-        registration("knowledge", "c", kind="tool", capabilities=["knowledge"], tools=functions),
+        presence("researcher", replicas=[registration("researcher", "a"), registration("researcher", "b")]),
+        presence("knowledge", kind="tool", replicas=[knowledge]),
+        presence("writer", state="offline - ungraceful disconnect"),
     ]
     assert run("agents") == 0
     lines = capfd.readouterr().out.splitlines()
-    assert re.fullmatch(r"researcher +agent +2 +research *", lines[1])
-    assert re.fullmatch(r"knowledge +tool +1 +search *", lines[2])
+    assert re.fullmatch(r"researcher +agent +online +2 +research *", lines[1])
+    assert re.fullmatch(r"knowledge +tool +online +1 +search *", lines[2])
+    assert re.fullmatch(r"writer +agent +offline - ungraceful +0 *", lines[3])
+    assert lines[4].strip() == "disconnect"
     assert run("agents", "--json") == 0
-    assert [row["replica"] for row in json.loads(capfd.readouterr().out)] == ["a", "b", "c"]
+    rows = json.loads(capfd.readouterr().out)
+    assert [(row["app_id"], row["state"]) for row in rows] == [
+        ("researcher", "online"),
+        ("knowledge", "online"),
+        ("writer", "offline - ungraceful disconnect"),
+    ]
+    assert [one["replica"] for row in rows for one in row["replicas"]] == ["a", "b", "c"]
 
 
 def test_output_that_goes_to_no_terminal_has_no_escape_codes(

@@ -18,7 +18,7 @@ from dovecote.cli.checkout import find_checkout, gateway_address
 from dovecote.cli.errors import CommandError, StoppedError, report
 from dovecote.cli.gateway import Gateway
 from dovecote.cli.rendering import agents_table, show_checks
-from dovecote.directory import Registration
+from dovecote.directory import Presence
 
 FIRST_QUESTION = "How do I change the broker?"
 
@@ -129,9 +129,9 @@ def bridge(
 
 @app.command()
 def agents(as_json: AsJson = False, gateway: GatewayUrl = None) -> None:
-    """Show the agents and tools that run now."""
+    """Show the apps, and whether each is online."""
 
-    async def get(url: str) -> list[Registration]:
+    async def get(url: str) -> list[Presence]:
         async with Gateway(url) as client:
             return await client.agents()
 

@@ -12,13 +12,13 @@ from httpx_sse import EventSource, ServerSentEvent, SSEError
 from pydantic import TypeAdapter
 
 from dovecote.cli.errors import CommandError, NotRunningError, UnavailableError
-from dovecote.directory import Registration
+from dovecote.directory import Presence
 from dovecote.results import TaskEvent, TaskResult
 
 _PAUSE = 0.5
 # The gateway says something at least every 15 seconds, if only that the task still runs.
 _TIMEOUT = httpx.Timeout(10, read=60)
-_REGISTRATIONS = TypeAdapter(list[Registration])
+_APPS = TypeAdapter(list[Presence])
 
 
 class Gateway:
@@ -41,9 +41,9 @@ class Gateway:
         body = {"question": question, **({"docs": str(docs)} if docs else {})}
         return str(TaskResult.model_validate(await self._json("POST", "/tasks", body)).task_id)
 
-    async def agents(self) -> list[Registration]:
-        """Every replica of an agent or a tool that runs now."""
-        return _REGISTRATIONS.validate_python(await self._json("GET", "/agents"))
+    async def agents(self) -> list[Presence]:
+        """Every app that ever announced itself, with the replicas of it that run now."""
+        return _APPS.validate_python(await self._json("GET", "/agents"))
 
     async def follow(self, task_id: str, lost: Callable[[str], None]) -> AsyncGenerator[TaskEvent | TaskResult]:
         """What happens to a task, as it happens; the result comes last.

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dovecote.cli.checking import Check
-from dovecote.directory import Registration
+from dovecote.directory import Presence
 from dovecote.results import Source, Step, TaskEvent, TaskResult
 
 _LONGEST_ARGUMENT = 60
@@ -83,16 +83,15 @@ def show_answer(console: Console, result: TaskResult) -> None:
     _print(console, _cost(result))
 
 
-def agents_table(registrations: Iterable[Registration]) -> Table:
-    """A row for each agent and tool: name, kind, replicas, what it can do, the functions of a tool."""
-    by_name: dict[str, list[Registration]] = {}
-    for registration in registrations:
-        by_name.setdefault(registration.app_id, []).append(registration)
-    table = _table("Name", "Kind", "Replicas", "Capabilities", "Functions")
-    for name, replicas in by_name.items():
-        one = replicas[0]
-        can = ", ".join(capability for capability in one.capabilities if capability != name)
-        table.add_row(name, one.kind, str(len(replicas)), can, ", ".join(tool.name for tool in one.tools))
+def agents_table(apps: Iterable[Presence]) -> Table:
+    """A row for each app: name, kind, state, replicas, what it can do, the functions of a tool."""
+    table = _table("Name", "Kind", "State", "Replicas", "Capabilities", "Functions")
+    for app in apps:
+        # What one replica has twice, such as a door to tools of others, is shown once.
+        can = dict.fromkeys(one for row in app.replicas for one in row.capabilities if one != app.app_id)
+        functions = dict.fromkeys(tool.name for row in app.replicas for tool in row.tools)
+        cells = [app.app_id, app.kind, app.state, str(len(app.replicas)), ", ".join(can), ", ".join(functions)]
+        table.add_row(*cells)
     return table
 
 

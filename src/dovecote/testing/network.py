@@ -76,7 +76,7 @@ class Network:
         self._kept: dict[str, _Kept] = {}
         for app in map(_app_of, apps):
             self._add(app)
-        announced = [host.app.name for host in self._hosts.values() if host.app.kind]
+        announced = [host.app.name for host in self._hosts.values() if host.app.kind != "service"]
         if announced and DIRECTORY not in self._hosts:
             raise ConfigurationError(
                 f"{', '.join(announced)} cannot be found: the network has no app {DIRECTORY!r}",
@@ -114,7 +114,7 @@ class Network:
         await host.lifespan.enter_async_context(api.router.lifespan_context(api))
         self._running[name] = api
         self._reachable[api.title] = api
-        if host.app.kind and DIRECTORY in self._running:
+        if DIRECTORY in self._running:
             try:
                 await asyncio.wait_for(host.app.running.registered.wait(), _START_LIMIT)
             except TimeoutError:
@@ -184,8 +184,8 @@ class Network:
         self.clock.advance(seconds)
         for name in list(self._running):
             running = self._hosts[name].app.running
-            if running.registration and DIRECTORY in self._running:
-                await running.directory.register(running.registration)
+            if DIRECTORY in self._running:
+                await running.registrar.register(running.registration)
 
     @contextlib.asynccontextmanager
     async def _connect(self, app: App, _: FastAPI, settings: Settings) -> AsyncIterator[Ports]:
