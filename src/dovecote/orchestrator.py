@@ -160,16 +160,24 @@ class Orchestrator:
         return [row.app_id for row in await self._app.running.directory.find(capabilities, "agent")]
 
     async def send(self, data: dict[str, Any]) -> JsonValue:
-        """Activity: publish a task to an agent, which must run the first time, and may be away later."""
+        """Activity: publish a task to an agent, which must have run once, and may be away."""
         message = Message.model_validate(data["message"])
         running = self._app.running
         agent: str | None = data["agent"]
         if agent is None:
-            [row] = await running.directory.find([message.recipient or ""], "agent")
-            agent = row.app_id
+            agent = await self._agent(message.recipient or "")
         self._tell(str(message.conversation_id), "started", f"{self.name} asks {agent}", message.id)
         await running.ports.bus.publish(topics.inbox(agent), message)
         return agent
+
+    async def _agent(self, name: str) -> str:
+        """The app-id of the agent of that name, be it away or not, or of one that runs and has the capability."""
+        directory = self._app.running.directory
+        known = await directory.presence(name)
+        if known is not None and known.kind == "agent":
+            return name
+        [row] = await directory.find([name], "agent")
+        return row.app_id
 
     async def give_up(self, data: dict[str, Any]) -> JsonValue:
         """Activity: make a dead letter, with its reason, of a task that no agent has taken."""

@@ -145,3 +145,12 @@ async def test_a_request_over_the_bus_that_comes_again_hears_where_it_stands_and
         _, *answers = net.bus.events("shop/answers")
     assert [answer["id"] for answer in answers] == ["q1.reply", "q1.reply"]
     assert answers[0]["data"]["answer"] == answers[1]["data"]["answer"] == "ann: go"
+
+
+async def test_an_agent_that_is_away_when_it_is_asked_answers_when_it_is_back() -> None:
+    async with running(asking(), agent_wait=1) as net:
+        await net.stop("ann")
+        pending = asyncio.create_task(net.ask({}))
+        await eventually(lambda: net.bus.events(TAKEN), "a task for ann")
+        await net.start("ann")
+        assert (await pending).answer == "ann: go"
