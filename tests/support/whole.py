@@ -68,26 +68,27 @@ class Whole:
         return int(answer.json()["result"])
 
 
-def whole_apps() -> list[App]:
-    """Every app of the run file, the researcher with the ledger among its tools, and the ledger."""
+def whole_apps(researcher: str = "tests.support.clerk") -> list[App]:
+    """Every app of the run file, the ledger, and a researcher of the tests: by default one that uses the ledger."""
     apps = load_run_file(CHECKOUT / "dapr.yaml").select(None)
-    apps = [_running(app, "tests.support.clerk") if app.app_id == "researcher" else app for app in apps]
+    apps = [_running(app, researcher) if app.app_id == "researcher" else app for app in apps]
     ledger = apps[0].model_copy(update={"app_id": "ledger", **_PORTS})
     return [*apps, _running(ledger, "tests.support.ledger")]
 
 
 @contextmanager
-def whole(
+def whole(  # noqa: PLR0913 - each is one plain choice of the caller
     home: Path,
     env: Mapping[str, str],
     broker: str | None = None,
     *,
     checkout: Path = CHECKOUT,
     brokers: Sequence[Server] = (),
+    researcher: str = "tests.support.clerk",
 ) -> Iterator[Whole]:
     """A running system in a home of its own, ended afterwards.
 
-    `broker` is a folder of `components/pubsub`, `brokers` are what `System` takes.
+    `broker` is a folder of `components/pubsub`, `brokers` are what `System` takes, `researcher` is a module.
     """
     home.mkdir(parents=True, exist_ok=True)
     with (
@@ -95,7 +96,7 @@ def whole(
         System(
             checkout,
             home,
-            apps=whole_apps(),
+            apps=whole_apps(researcher),
             broker=broker,
             brokers=brokers,
             with_model=False,
