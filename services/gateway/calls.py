@@ -82,9 +82,11 @@ class Calls:
         recorded = await self._settle(tool_id, answer.call_id, outcome)
         if recorded is None:
             log.warning("tool %r answers call %r, which it was not sent", tool_id, answer.call_id)
-        elif recorded is not outcome:
-            log.warning("tool %r answers call %r once more, or too late", tool_id, answer.call_id)
-        elif answer.call_id in self._answered:
+            return
+        if recorded != outcome:
+            log.warning("tool %r answers call %r in another way, or too late", tool_id, answer.call_id)
+        # Also where another replica, which got the same answer, was the first to record it.
+        if answer.call_id in self._answered:
             self._answered[answer.call_id].set()
 
     async def _begin(self, tool: ToolRegistration, call_id: str) -> bool:

@@ -115,6 +115,7 @@ def reply_to(texts: list[str], question: str, seconds: float = 60) -> dict[str, 
     return found() or {}
 
 
+@pytest.mark.promise("ARG-08", "ARG-09")
 def test_plain_json_is_answered_and_the_tool_that_is_used_knows_only_the_broker(client: StockClient) -> None:
     question = uuid.uuid4().hex
     with scale(client) as tool, client.listen("agent/query/response") as answers:
@@ -135,6 +136,7 @@ def test_plain_json_is_answered_and_the_tool_that_is_used_knows_only_the_broker(
     }
 
 
+@pytest.mark.promise("ARG-08")
 def test_a_text_that_is_no_json_is_a_question(client: StockClient) -> None:
     with scale(client), client.listen("agent/query/response") as answers:
         before = len(answers)
@@ -173,6 +175,7 @@ def test_a_registration_that_does_not_fit_is_a_dead_letter_with_its_reason(
     assert "ToolRegistration does not fit" in letter()["reasons"][0]["reason"]
 
 
+@pytest.mark.promise("ARG-08", "ARG-09", "ARG-19", "MQT-01")
 @pytest.mark.parametrize("running", ["mqtt"], indirect=True)
 def test_the_tree_of_topics_is_seen_with_one_wildcard(client: StockClient) -> None:
     assert isinstance(client, Mosquitto)

@@ -19,6 +19,8 @@ from services.gateway.main import app as gateway
 from services.recorder.main import app as recorder
 from tests.support.eventually import eventually
 
+pytestmark = pytest.mark.promise("ARG-09")
+
 SCALE: dict[str, Any] = {
     "name": "scale",
     "description": "Weigh something, in grams.",
@@ -217,7 +219,7 @@ async def test_a_tool_that_does_not_answer_is_given_up_and_its_late_answer_chang
         await answer(net, {"id": "never made", "result": 1})
         await net.bus.settled()
         assert await invoke(net, id="c") == outcome
-    assert "answers call 'c' once more, or too late" in caplog.text
+    assert "answers call 'c' in another way, or too late" in caplog.text
     assert "answers call 'never made', which it was not sent" in caplog.text
 
 

@@ -66,20 +66,25 @@ class Streams:
 
     async def _keep(self, subscription: Subscription, opened: asyncio.Event) -> None:
         while True:
-            await self._sidecar.wait_until_healthy()
-            broker = await self._capabilities()
-            carried = class_of(subscription.topic)
-            wanted = api_v1.SubscribeTopicEventsRequestInitialAlpha1(
-                pubsub_name=carried.component, topic=broker.spell(subscription.topic), metadata=RAW
-            )
-            if subscription.dead_letter and carried.qos:
-                wanted.dead_letter_topic = broker.spell(topics.DEAD_LETTERS)
             try:
-                async with grpc.aio.insecure_channel(self._address) as channel:
-                    await self._take(subscription, channel, wanted, opened)
+                await self._open(subscription, opened)
             except grpc.aio.AioRpcError as error:
                 log.warning("the stream of topic %r broke: %s", subscription.topic, error.details())
+            except Exception:
+                log.exception("the stream of topic %r broke", subscription.topic)
             await asyncio.sleep(_PAUSE)
+
+    async def _open(self, subscription: Subscription, opened: asyncio.Event) -> None:
+        await self._sidecar.wait_until_healthy()
+        broker = await self._capabilities()
+        carried = class_of(subscription.topic)
+        wanted = api_v1.SubscribeTopicEventsRequestInitialAlpha1(
+            pubsub_name=carried.component, topic=broker.spell(subscription.topic), metadata=RAW
+        )
+        if subscription.dead_letter and carried.qos:
+            wanted.dead_letter_topic = broker.spell(topics.DEAD_LETTERS)
+        async with grpc.aio.insecure_channel(self._address) as channel:
+            await self._take(subscription, channel, wanted, opened)
 
     async def _take(
         self, subscription: Subscription, channel: grpc.aio.Channel, wanted: Any, opened: asyncio.Event
