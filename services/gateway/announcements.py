@@ -57,19 +57,28 @@ class Announcements:
         while True:
             self._changed.clear()
             pause = self._app.running.settings.heartbeat
-            try:
-                tools = await self._registrations.all()
-                for name in self._announced.keys() - tools.keys():
-                    await self._withdraw(name)
-                for tool in tools.values():
-                    await self._announce(tool, listening)
-            except DovecoteError as error:
-                log.info("external tools cannot be announced yet: %s", error)
+            for error in await self._bring_in_step(listening):
+                known = isinstance(error, DovecoteError)
+                log.log(
+                    logging.INFO if known else logging.ERROR,
+                    "external tools: %s",
+                    error,
+                    exc_info=None if known else error,
+                )
                 pause = min(pause, _AGAIN)
-            except Exception:
-                log.exception("external tools cannot be announced")
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._changed.wait(), pause)
+
+    async def _bring_in_step(self, listening: contextlib.AsyncExitStack) -> list[Exception]:
+        """What went wrong; a tool that fails does not keep others from being announced."""
+        try:
+            tools = await self._registrations.all()
+        except Exception as error:  # noqa: BLE001 - told by the caller, as those below
+            return [error]
+        leaving = [self._withdraw(name) for name in self._announced.keys() - tools.keys()]
+        staying = [self._announce(tool, listening) for tool in tools.values()]
+        told = await asyncio.gather(*leaving, *staying, return_exceptions=True)
+        return [error for error in told if isinstance(error, Exception)]
 
     async def _announce(self, tool: ToolRegistration, listening: contextlib.AsyncExitStack) -> None:
         running = self._app.running

@@ -187,11 +187,12 @@ NAMELESS: Final = "nameless-"
 
 
 def read_payload(payload: bytes) -> JsonValue:
-    """What somebody published, whatever it is: JSON, else text, else an object with `data_base64`."""
+    """What somebody published, whatever it is: JSON, else text, else an event whose content is bytes."""
     try:
         text = payload.decode()
     except UnicodeDecodeError:
-        return {"data_base64": base64.b64encode(payload).decode()}
+        event: dict[str, JsonValue] = {"specversion": "1.0", "id": _nameless(payload), "source": ""}
+        return {**event, "data_base64": base64.b64encode(payload).decode()}
     try:
         value: JsonValue = json.loads(text)
     except ValueError:
@@ -201,8 +202,11 @@ def read_payload(payload: bytes) -> JsonValue:
 
 def _bare(content: object) -> dict[str, Any]:
     """Plain JSON as an event; the same content always gets the same id."""
-    text = json.dumps(content, sort_keys=True)
-    return {"id": f"{NAMELESS}{hashlib.sha256(text.encode()).hexdigest()[:32]}", "data": content}
+    return {"id": _nameless(json.dumps(content, sort_keys=True).encode()), "data": content}
+
+
+def _nameless(content: bytes) -> str:
+    return f"{NAMELESS}{hashlib.sha256(content).hexdigest()[:32]}"
 
 
 def _data(event: dict[str, Any]) -> object:

@@ -3,6 +3,7 @@
 Topics are given as in code; each client spells them as its broker's row in components/capabilities.yaml says.
 """
 
+import json
 import subprocess
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -17,7 +18,9 @@ import yaml
 
 from deploy.local.brokers.server import find_program
 from deploy.local.progress import Progress
+from dovecote.classes import class_of
 from dovecote.topics import Capabilities
+from tests.support.waiting import wait_until
 from tests.support.whole import CHECKOUT
 
 _LIMIT: Final = 20.0
@@ -145,10 +148,15 @@ class Kcat:
     def listen(self, topic: str) -> Iterator[list[str]]:
         """All messages of the topic, those from before included."""
         texts: list[str] = []
-        # With a group of its own it waits for a topic that is not there yet.
+        # It ends at a topic that is not there; to ask for what is known of one makes it.
+        wait_until(lambda: self._is_there(topic), f"topic {topic!r}", _LIMIT)
         command = [*self._command, "-u", "-f", "%s\n", "-C", "-o", "beginning", "-t", self._spell(topic)]
         with _lines(command, texts.append):
             yield texts
+
+    def _is_there(self, topic: str) -> bool:
+        told = _run([*self._command, "-L", "-J", "-t", self._spell(topic)])
+        return all("error" not in row and row["partitions"] for row in json.loads(told)["topics"])
 
 
 class Amqp:
@@ -173,7 +181,9 @@ class Amqp:
         def read() -> None:
             with pika.BlockingConnection(self._parameters) as connection:
                 channel = connection.channel()
-                channel.exchange_declare(exchange, "fanout", durable=True)
+                # As the component declares it: the server refuses a second one that differs.
+                kept = class_of(topic).component == "pubsub"
+                channel.exchange_declare(exchange, "fanout", durable=kept, auto_delete=not kept)
                 queue = channel.queue_declare("", exclusive=True).method.queue
                 channel.queue_bind(queue, exchange)
                 bound.set()

@@ -84,12 +84,17 @@ def test_the_id_of_plain_json_follows_from_its_content() -> None:
         (b"17", 17),
         ("Wie heißt das?".encode(), "Wie heißt das?"),
         (b"", ""),
-        (b"\xff\x00", {"data_base64": "/wA="}),
         (b'{"half": ', '{"half": '),
     ],
 )
 def test_whatever_is_published_can_be_read(payload: bytes, content: Any) -> None:
     assert read_payload(payload) == content
+
+
+def test_bytes_that_are_no_text_are_a_message_of_bytes() -> None:
+    first, same = (Message.from_cloudevent(read_payload(b"\xff\x00")) for _ in range(2))
+    assert (first.content, first.encoding, first.sender) == ("/wA=", "base64", "")
+    assert first.id == same.id
 
 
 def _full() -> Message:

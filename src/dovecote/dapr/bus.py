@@ -39,9 +39,10 @@ class DaprBus:
 
     async def publish_content(self, topic: str, content: dict[str, JsonValue]) -> None:
         """Publish a bare JSON object, which the sidecar is to leave as it is."""
-        spelled = (await self._capabilities()).spell(topic)
-        path = f"/v1.0/publish/{class_of(topic).component}/{spelled}?metadata.rawPayload=true"
-        status, body = await self._sidecar.request("POST", path, content)
+        broker = await self._capabilities()
+        broker.check_size(topic, str(content.get("id")), len(to_json(content)))
+        path = f"/v1.0/publish/{class_of(topic).component}/{broker.spell(topic)}?metadata.rawPayload=true"
+        status, body = await self._sidecar.request("POST", path, content, limit=_LIMIT)
         _check(topic, status, body)
 
     async def publish_batch(self, topic: str, messages: Sequence[Message]) -> None:

@@ -103,7 +103,7 @@ class MemoryBus:
         if not self.available:
             raise UnavailableError(f"publishing to {topic!r}: the broker is not available")
         content = to_json(event)
-        MEMORY.check_size(topic, str(event.get("id")), len(content))
+        MEMORY.check_size(topic, str(event.get("id")) if isinstance(event, dict) else "no id", len(content))
         self._take(MEMORY.spell(topic), content)
 
     def join(self, app_id: str, subscriptions: Sequence[Subscription], deliveries: Deliveries) -> Membership:
