@@ -9,7 +9,7 @@ import pytest
 from pydantic import BaseModel
 
 from dovecote import Agent, Message, MessageType, Orchestrator, PlanContext, topics
-from dovecote.directory import Directory
+from dovecote.directory import Directory, Registration
 from dovecote.errors import NotFoundError
 from dovecote.ports import Completion, ToolCall
 from dovecote.settings import Settings
@@ -61,6 +61,10 @@ async def register(net: Network, **changes: Any) -> None:
     before = len(net.bus.events(topics.AGENT_STATUS))
     await net.bus.publish_content(topics.TOOL_REGISTRATIONS, SCALE | changes)
     await eventually(lambda: len(net.bus.events(topics.AGENT_STATUS)) > before, "the confirmation")
+
+
+async def announced(net: Network) -> list[Registration]:
+    return [row for row in await Directory(net.invoke).running() if row.kind == "tool"]
 
 
 async def invoke(net: Network, function: str = "scale", **request: Any) -> Any:
@@ -287,7 +291,7 @@ async def test_the_names_that_argentic_has_for_the_fields_are_taken() -> None:
     }
     async with running() as net:
         await net.bus.publish_content(topics.TOOL_REGISTRATIONS, registration)
-        (row,) = await eventually(Directory(net.invoke).running, "the registration")
+        (row,) = await eventually(lambda: announced(net), "the registration")
         assert (row.app_id, row.kind, row.capabilities, row.description) == (
             "gateway",
             "tool",
@@ -305,16 +309,16 @@ async def test_a_registration_comes_again_with_other_words() -> None:
     async with running() as net:
         await register(net)
         await register(net, description="Weigh better.")
-        (row,) = await Directory(net.invoke).running()
+        (row,) = await announced(net)
         assert row.description == "Weigh better."
 
 
 async def test_an_unregistered_tool_is_gone() -> None:
     async with running() as net:
         await register(net)
-        assert await Directory(net.invoke).running()
+        assert await announced(net)
         await register(net, unregister=True)
-        assert await Directory(net.invoke).running() == []
+        assert await announced(net) == []
         assert net.bus.events(topics.AGENT_STATUS)[-1]["type"] == "TOOL_UNREGISTERED"
         with pytest.raises(NotFoundError, match="no external tool is called 'scale'") as caught:
             await invoke(net)
@@ -327,7 +331,7 @@ async def test_a_tool_with_a_lease_is_gone_when_it_does_not_renew_it() -> None:
         await register(net, name="other")
 
         async def names() -> list[str]:
-            return [row.capabilities[0] for row in await Directory(net.invoke).running()]
+            return [row.capabilities[0] for row in await announced(net)]
 
         assert sorted(await names()) == ["other", "scale"]
 
@@ -341,9 +345,9 @@ async def test_a_gateway_that_starts_again_still_knows_the_tools() -> None:
     async with running(_orchestrator()) as net:
         await register(net)
         await net.stop("gateway")
-        assert await Directory(net.invoke).running() == []
+        assert await announced(net) == []
         await net.start("gateway")
-        await eventually(Directory(net.invoke).running, "the announcement")
+        await eventually(lambda: announced(net), "the announcement")
         async with weighing(net, lambda _: {"result": 1}):
             assert (await net.ask({})).answer == 1
 
@@ -352,7 +356,7 @@ async def test_a_cloud_event_registers_and_answers_as_well() -> None:
     async with running() as net:
         registration = Message(type=MessageType.EVENT, sender="shop", content=SCALE)
         await net.bus.publish(topics.TOOL_REGISTRATIONS, registration)
-        await eventually(Directory(net.invoke).running, "the registration")
+        await eventually(lambda: announced(net), "the registration")
         calling = asyncio.create_task(invoke(net, id="c"))
         await call_of(net)
         reply = Message(type=MessageType.RESPONSE, sender="shop", content={"id": "c", "result": 1})
