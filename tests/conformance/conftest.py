@@ -15,7 +15,7 @@ from tests.conformance.behaviours import key_of, transports
 from tests.conformance.fleet import Fleet
 from tests.conformance.launched import launched_fleet
 from tests.conformance.memory import memory_fleet
-from tests.conformance.table import Cell, render
+from tests.conformance.table import Cell, render, told
 from tests.support.brokers import BrokerNotRunError, BrokerSetup, address_variables, broker_setup
 
 TRANSPORTS = transports()
@@ -50,7 +50,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             kept.append(item)
             continue
         item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
-        item.add_marker(pytest.mark.timeout(240, func_only=True))
+        item.add_marker(pytest.mark.timeout(300, func_only=True))
         item.user_properties.append(("conformance", (_behaviour(item), transport)))
         wanted = only is None or transport == only
         to_be_had = config.option.collectonly or (wanted and _to_be_had(run, transport, item, config))
@@ -78,12 +78,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         return
     terminalreporter.section("conformance")
     terminalreporter.write_line(render(TRANSPORTS, cells))
-    for name in TRANSPORTS:
-        if name in run.setups:
-            terminalreporter.write_line(f"{name}: ran, {run.setups[name].origin}")
-        elif name in run.missing:
-            failed = ", which is a failure here: CI is set" if os.environ.get("CI") else ""
-            terminalreporter.write_line(f"{name}: not run, {run.missing[name]}{failed}")
+    origins = {name: setup.origin for name, setup in run.setups.items()}
+    for line in told(origins, run.missing, must_run=bool(os.environ.get("CI"))):
+        terminalreporter.write_line(line)
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session", params=TRANSPORTS)

@@ -15,6 +15,8 @@ from tests.conformance.apps.receiver import HEAP, LOCAL_NEWS, NEWS, TROUBLE, acc
 from tests.conformance.logbook import Logbook
 from tests.support.eventually import eventually
 
+LIMIT: Final = 120.0
+"""Seconds within which what must come has come: the slowest broker needs 70 to notice a consumer that hangs."""
 REPLICAS: Final = {"alpha": 3, "beta": 1, "lead": 1, "worker": 2, "directory": 1, "recorder": 1}
 """The apps: alpha competes with itself, beta also publishes, lead asks worker."""
 
@@ -91,7 +93,7 @@ class Fleet(ABC):
         messages = [Message(type=MessageType.EVENT, sender="tests", content="settle") for _ in range(60)]
         await self.publish(*messages, topic=topic)
         for app in ("alpha", "beta"):
-            await self.handled(*messages, app=app, seconds=60)
+            await self.handled(*messages, app=app)
         attempts = [self.log.attempts(message) for message in messages]
         replicas = {entry.replica for entries in attempts for entry in entries}
         return len(replicas) == REPLICAS["alpha"] and all(len(entries) == 1 for entries in attempts)
@@ -114,28 +116,28 @@ class Fleet(ABC):
         counts: Mapping[str, int] = await self.call(app, "effects", [*accounts])
         return [counts[account] for account in accounts]
 
-    async def handled(self, *messages: Message, app: str = "alpha", seconds: float = 30) -> None:
+    async def handled(self, *messages: Message, app: str = "alpha") -> None:
         """Return when an app has handled all messages."""
         await eventually(
             lambda: all(self.log.handled(message, app) for message in messages),
             f"all of {len(messages)} messages at {app}",
-            seconds,
+            LIMIT,
         )
 
     async def again(self, message: Message, attempts: int, app: str = "alpha") -> None:
         """Return when an app has had the effect of a message in so many attempts."""
         await eventually(
-            lambda: len(self.log.handled(message, app)) >= attempts, f"{attempts} attempts at {message.id!r}", 90
+            lambda: len(self.log.handled(message, app)) >= attempts, f"{attempts} attempts at {message.id!r}", LIMIT
         )
 
-    async def dead_letter(self, message: Message, seconds: float = 30, reasons: int = 1) -> dict[str, Any]:
+    async def dead_letter(self, message: Message, reasons: int = 1) -> dict[str, Any]:
         """What the recorder has of a message that was given up, with so many reasons at least."""
 
         async def look() -> Any:
             letter = await self._letter(message)
             return letter if letter["message"] and len(letter["reasons"]) >= reasons else None
 
-        found: dict[str, Any] = await eventually(look, f"the dead letter {message.id!r} with its reason", seconds)
+        found: dict[str, Any] = await eventually(look, f"the dead letter {message.id!r} with its reason", LIMIT)
         return found
 
     async def reasons(self, message: Message, count: int) -> list[dict[str, Any]]:
@@ -145,7 +147,7 @@ class Fleet(ABC):
             reasons = (await self._letter(message))["reasons"]
             return reasons if len(reasons) >= count else None
 
-        found: list[dict[str, Any]] = await eventually(look, f"{count} reasons of {message.id!r}", 30)
+        found: list[dict[str, Any]] = await eventually(look, f"{count} reasons of {message.id!r}", LIMIT)
         return found
 
     async def _letter(self, message: Message) -> dict[str, Any]:
@@ -160,7 +162,7 @@ class Fleet(ABC):
         started = await self.call("lead", "tasks", {"content": {"questions": [*questions]}})
         return TaskResult.model_validate(started).task_id
 
-    async def answers(self, task_id: str, seconds: float = 60) -> list[str]:
+    async def answers(self, task_id: str) -> list[str]:
         """What the worker answered to the questions of a task."""
 
         async def look() -> TaskResult | None:
@@ -170,7 +172,7 @@ class Fleet(ABC):
                 return None  # the lead or its sidecar is away: it comes back
             return None if result.status == "running" else result
 
-        result: TaskResult = await eventually(look, f"the result of task {task_id!r}", seconds)
+        result: TaskResult = await eventually(look, f"the result of task {task_id!r}", LIMIT)
         assert result.status == "completed", result.error
         assert isinstance(result.answer, list)
         return [str(answer) for answer in result.answer]

@@ -7,13 +7,14 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from datetime import datetime
-from typing import Any, Literal, Protocol
+from typing import Any, Final, Literal, Protocol
 
 from pydantic import BaseModel, Field
 
 from dovecote import Message
 from dovecote.messages import now
 
+_PATIENCE: Final = 120.0  # seconds
 Step = Literal["before", "after"]
 
 
@@ -61,9 +62,9 @@ class Hold:
             self._reached.set_result(entry)
         return await asyncio.shield(self._released)
 
-    async def entry(self, seconds: float = 30) -> Entry:
+    async def entry(self) -> Entry:
         """Who waits; returns as soon as somebody does."""
-        return await asyncio.wait_for(asyncio.shield(self._reached), seconds)
+        return await asyncio.wait_for(asyncio.shield(self._reached), _PATIENCE)
 
     def release(self, error: str = "") -> None:
         """Let everybody go on; those that waited raise the error of that class name, if one is given."""

@@ -29,6 +29,15 @@ def render(brokers: Mapping[str, Capabilities], cells: Mapping[tuple[str, str], 
     return "\n".join([*lines, "", *(f"({number}) {reason}" for reason, number in reasons.items())]) + "\n"
 
 
+def told(origins: Mapping[str, str], missing: Mapping[str, str], *, must_run: bool) -> list[str]:
+    """A line for each broker: how the one that ran was come by, or why another did not run."""
+    failed = ", which is a failure where CI is set" if must_run else ""
+    return [
+        *(f"{name}: ran, {origin}" for name, origin in origins.items()),
+        *(f"{name}: not run, {reason}{failed}" for name, reason in missing.items()),
+    ]
+
+
 def markdown(brokers: Mapping[str, Capabilities]) -> str:
     """The table as it is declared, for a page."""
     reasons = _reasons(brokers)

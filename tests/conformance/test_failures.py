@@ -87,7 +87,7 @@ async def test_one_idempotency_key_is_one_effect(fleet: Fleet) -> None:
 
 async def test_what_keeps_failing_is_a_dead_letter_with_every_reason(fleet: Fleet, hopeless: Message) -> None:
     """A message that keeps failing is tried as often as the policy says, then a dead letter with every reason."""
-    letter = await fleet.dead_letter(hopeless, seconds=90, reasons=TRIES)
+    letter = await fleet.dead_letter(hopeless, reasons=TRIES)
     assert letter["message"]["content"] == "hopeless"
     assert len(fleet.log.attempts(hopeless)) == TRIES
     assert sorted(row["attempt"] for row in letter["reasons"]) == list(range(1, TRIES + 1))
@@ -98,7 +98,7 @@ async def test_what_keeps_failing_is_a_dead_letter_with_every_reason(fleet: Flee
 
 async def test_pauses_between_tries_grow(fleet: Fleet, hopeless: Message, exception: str | None) -> None:
     """The pauses between the tries grow."""
-    await fleet.dead_letter(hopeless, seconds=90)
+    await fleet.dead_letter(hopeless)
     times = [entry.at for entry in fleet.log.attempts(hopeless)]
     pauses = [(later - earlier).total_seconds() for earlier, later in pairwise(times)]
     if exception:

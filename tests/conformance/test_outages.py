@@ -44,7 +44,7 @@ async def test_a_killed_sidecar_loses_nothing(fleet: Fleet, exception: str | Non
         await fleet.handled(later)
         assert not fleet.log.handled(message)
         return
-    await fleet.handled(message, seconds=90)
+    await fleet.handled(message)
     await fleet.ready()
     assert await fleet.effects(message) == [1]
 
@@ -73,12 +73,12 @@ async def test_an_event_outlives_the_broker(fleet: Fleet, exception: str | None)
 async def _kept(fleet: Fleet, message: Message, exception: str | None) -> None:
     """Assert that an event was kept, or, where the broker cannot, that it is gone although later ones come."""
     if exception is None:
-        await fleet.handled(message, seconds=60)
+        await fleet.handled(message)
         assert await fleet.effects(message) == [1]
         return
     later = event()
     await fleet.publish(later)
-    await fleet.handled(later, seconds=60)
+    await fleet.handled(later)
     assert not fleet.log.attempts(message)
 
 
@@ -120,10 +120,10 @@ async def test_a_broker_killed_under_load_loses_nothing(fleet: Fleet, exception:
     await fleet.ready()
     last = event("the last")
     await fleet.publish(last)
-    await fleet.handled(last, seconds=120)
+    await fleet.handled(last)
     assert taken
     if exception is None:
-        await fleet.handled(*taken, seconds=120)
+        await fleet.handled(*taken)
         assert await fleet.effects(*taken) == [1] * len(taken)
 
 
@@ -140,10 +140,10 @@ async def test_a_thousand_messages_survive_two_kills(fleet: Fleet, exception: st
             await fleet.kill_sidecar("alpha-2")
     await fleet.ready()
     if exception is None:
-        await fleet.handled(*messages, seconds=120)
+        await fleet.handled(*messages)
         assert await fleet.effects(*messages) == [1] * LOAD
         return
     last = event("the last")
     await fleet.publish(last)
-    await fleet.handled(last, seconds=60)
+    await fleet.handled(last)
     assert set(await fleet.effects(*messages)) <= {0, 1}

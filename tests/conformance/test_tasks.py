@@ -20,7 +20,7 @@ async def test_a_task_waits_for_a_receiver_that_is_away(fleet: Fleet) -> None:
     await fleet.stop("worker")
     task = await fleet.ask(["anybody there?"])
     await fleet.start("worker")
-    assert await fleet.answers(task, 120) == ["Done: anybody there?"]
+    assert await fleet.answers(task) == ["Done: anybody there?"]
 
 
 @pytest.mark.restarts_broker
@@ -45,5 +45,5 @@ async def _all_answered_although(fleet: Fleet, happens: Callable[[], Awaitable[N
     questions = [f"question {number}" for number in range(count)]
     tasks = await asyncio.gather(*(fleet.ask([question]) for question in questions))
     await happens()
-    answers = [await fleet.answers(task, 180) for task in tasks]
+    answers = [await fleet.answers(task) for task in tasks]
     assert answers == [[f"Done: {question}"] for question in questions]

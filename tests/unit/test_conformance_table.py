@@ -2,7 +2,7 @@
 
 from dovecote.topics import Capabilities
 from tests.conformance.behaviours import behaviours, transports
-from tests.conformance.table import PAGE, Cell, markdown, page, render
+from tests.conformance.table import PAGE, Cell, markdown, page, render, told
 
 
 def test_the_page_of_components_has_the_table_as_it_is_declared() -> None:
@@ -42,3 +42,10 @@ def test_a_run_shows_what_ran_and_a_failure_even_of_what_is_declared() -> None:
     lines = render({"one": broker, "two": broker}, cells).splitlines()
     assert [line.split()[-1] for line in lines[:3]] == ["one", "FAIL", "(1)"]
     assert "two" not in lines[0]
+
+
+def test_each_broker_is_told_of_and_one_that_did_not_run_with_the_reason() -> None:
+    lines = told({"one": "binary of this machine"}, {"two": "java is not on this machine"}, must_run=False)
+    assert lines == ["one: ran, binary of this machine", "two: not run, java is not on this machine"]
+    [line] = told({}, {"two": "java is not on this machine"}, must_run=True)
+    assert "which is a failure" in line
