@@ -12,13 +12,13 @@ import pytest
 
 from dovecote import Message
 from tests.support.brokers import broker_setup
-from tests.support.stock_clients import StockClient, stock_client
+from tests.support.stock_clients import Mosquitto, StockClient, stock_client
 from tests.support.waiting import wait_until
 from tests.support.whole import Whole, whole
 
 pytestmark = pytest.mark.timeout(1500)
 
-BROKERS = ["redis"]
+BROKERS = ["redis", "mqtt", "rabbitmq", "kafka"]
 SCALE = {
     "name": "scale",
     "description": "Weigh something, in grams.",
@@ -170,3 +170,21 @@ def test_a_registration_that_does_not_fit_is_a_dead_letter_with_its_reason(
     wait_until(letter, "the dead letter with its reason", 30)
     assert letter()["message"]["content"] == content
     assert "ToolRegistration does not fit" in letter()["reasons"][0]["reason"]
+
+
+@pytest.mark.promise("ARG-08", "ARG-09", "ARG-19", "MQT-01")
+@pytest.mark.parametrize("running", ["mqtt"], indirect=True)
+def test_the_tree_of_topics_is_seen_with_one_wildcard(client: StockClient) -> None:
+    assert isinstance(client, Mosquitto)
+    question = uuid.uuid4().hex
+    with client.watch("agent/#") as lines, scale(client):
+        client.publish("agent/query/ask", json.dumps({"id": question, "question": "How heavy is an anvil?"}))
+        wait_until(lambda: any(line.startswith("agent/query/response ") for line in lines), "the answer", 60)
+    seen = [line.partition(" ")[0] for line in lines]
+    assert [topic for topic in dict.fromkeys(seen) if topic != "agent/status/info"] == [
+        "agent/tools/register",
+        "agent/query/ask",
+        "agent/tools/call/scale",
+        "agent/tools/response/scale",
+        "agent/query/response",
+    ]
