@@ -190,7 +190,8 @@ def test_the_parts_of_the_tests_run_by_themselves(target: str, command: str, fak
 
 def test_continuous_integration_runs_what_the_readme_says() -> None:
     script = CHECKOUT / ".ci" / "run"
-    lines = [line for line in script.read_text().splitlines() if not line.startswith(("#", "echo", "set", "cd"))]
+    around = ("#", "echo", "set", "cd", "export")
+    lines = [line for line in script.read_text().splitlines() if not line.startswith(around)]
     assert lines == ["make test"]
     assert os.access(script, os.X_OK)
 
