@@ -1,7 +1,8 @@
 """Where the broker of a test comes from.
 
-Its address is given by the environment; else its server is a program of this machine; else it is installed first,
-where that is allowed. The launcher takes the same order, so that for most brokers only the origin is left to say.
+Its address is given by the environment; else, for MQTT, a container engine has its image; else its server is a
+program of this machine; else it is installed first, where that is allowed. The launcher's order is the same without
+containers, so that for most brokers only the origin is left to say.
 """
 
 import os
@@ -14,6 +15,7 @@ from deploy.local.brokers import debian, order
 from deploy.local.brokers.server import Server, installed_program
 from deploy.local.components import Component, load_components
 from deploy.local.errors import MissingServerError
+from tests.support import containers
 from tests.support.servicebus.standing_in import stand_in
 from tests.support.whole import CHECKOUT
 
@@ -54,6 +56,9 @@ def broker_setup(name: str, folder: Path) -> Iterator[BrokerSetup]:
     given = [variable for variable in variables if variable in os.environ]
     if given:
         yield BrokerSetup(f"address given by {', '.join(given)}")
+    elif name == "mqtt" and containers.has_image(containers.MOSQUITTO):
+        with containers.mosquitto(folder, containers.MOSQUITTO) as server:
+            yield BrokerSetup(f"container {containers.MOSQUITTO}", brokers=[server])
     elif _SERVICE_BUS in readers:
         yield _service_bus(readers[_SERVICE_BUS], folder)
     else:

@@ -16,24 +16,27 @@ from deploy.local.spawning import Program
 from tests.support.servicebus.environment import interpreter
 
 _CHECKOUT = Path(__file__).resolve().parents[3]
+_FILE = "namespace.db"
 # Below those of whole systems.
 _PORTS = range(20000, 21000)
 
 
 def stand_in(component: Component, folder: Path) -> Server:
-    """Return the stand-in, its data in the folder, with what the component's file asks of a subscription.
+    """Return the stand-in, empty, its data in the folder, with what the component's file asks of a subscription.
 
     Raises MissingServerError where its library cannot be built.
     """
     python = interpreter(Progress())
     folder.mkdir(parents=True, exist_ok=True)
+    for earlier in folder.glob(f"{_FILE}*"):
+        earlier.unlink()
     address = f"{HOST}:{_free_port(folder)}"
     command = (
         str(python),
         "-m",
         "tests.support.servicebus",
         address,
-        str(folder / "namespace.db"),
+        str(folder / _FILE),
         f"--lock-seconds={component.settings['lockDurationInSec']}",
         f"--max-deliveries={component.settings['maxDeliveryCount']}",
     )
