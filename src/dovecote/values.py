@@ -13,11 +13,12 @@ from pydantic import BaseModel, JsonValue
 from dovecote import topics
 from dovecote.classes import class_of
 from dovecote.errors import InvalidInputError, NotFoundError
-from dovecote.messages import Message
+from dovecote.messages import Message, MessageType
 from dovecote.ports import Invoke
 
 RECORDER: Final = "recorder"
 _TOPIC: Final = "topic"
+_UNNAMED: Final = "unnamed"
 
 
 class Value(BaseModel):
@@ -50,6 +51,11 @@ def copy_to_keep(topic: str, message: Message) -> Message | None:
     if not class_of(topic).retained:
         return None
     return message.model_copy(update={"metadata": {**message.metadata, _TOPIC: topic}})
+
+
+def content_to_keep(topic: str, content: JsonValue) -> Message | None:
+    """The same of bare content, which does not say whose it is."""
+    return copy_to_keep(topic, Message(type=MessageType.STATUS, sender=_UNNAMED, content=content))
 
 
 def kept(copy: Message) -> Value:

@@ -179,3 +179,10 @@ async def test_what_names_no_topic_is_no_value_and_a_dead_letter(net: Network) -
     await net.bus.settled()
     letter: Any = await net.invoke("recorder", f"deadletters/{message.id}", verb="GET")
     assert "does not name a topic" in letter["reasons"][0]["reason"]
+
+
+async def test_bare_content_is_kept_as_well(net: Network) -> None:
+    await net.bus.publish_content(STATUS, {"tools": 3})
+    value = await _say(net, STATUS)
+    assert value is not None
+    assert value.content == {"tools": 3}

@@ -13,7 +13,7 @@ from dovecote.dapr.sidecar import Sidecar, failure
 from dovecote.errors import NotFoundError, UnavailableError
 from dovecote.messages import Message
 from dovecote.topics import Capabilities
-from dovecote.values import copy_to_keep
+from dovecote.values import content_to_keep, copy_to_keep
 
 EVENT: Final = "application/cloudevents+json"
 # Seconds for a broker to take a message: some components go on waiting for one that is away.
@@ -41,9 +41,13 @@ class DaprBus:
         """Publish a bare JSON object, which the sidecar is to leave as it is."""
         broker = await self._capabilities()
         broker.check_size(topic, str(content.get("id")), len(to_json(content)))
-        path = f"/v1.0/publish/{class_of(topic).component}/{broker.spell(topic)}?metadata.rawPayload=true"
+        keep = content_to_keep(topic, content)
+        retain = "&metadata.retain=true" if keep and broker.retained else ""
+        path = f"/v1.0/publish/{class_of(topic).component}/{broker.spell(topic)}?metadata.rawPayload=true{retain}"
         status, body = await self._sidecar.request("POST", path, content, limit=_LIMIT)
         _check(topic, status, body)
+        if keep:
+            await self._publish(topics.VALUES, keep, {})
 
     async def publish_batch(self, topic: str, messages: Sequence[Message]) -> None:
         """Publish several in one call; UnavailableError names those that were not taken."""

@@ -16,7 +16,7 @@ from dovecote.errors import UnavailableError
 from dovecote.messages import Message
 from dovecote.ports import Subscription
 from dovecote.topics import DEAD_LETTERS, VALUES, Capabilities
-from dovecote.values import copy_to_keep
+from dovecote.values import content_to_keep, copy_to_keep
 
 log = logging.getLogger(__name__)
 
@@ -97,6 +97,8 @@ class MemoryBus:
     async def publish_content(self, topic: str, content: dict[str, JsonValue]) -> None:
         """Publish a bare JSON object."""
         await self.publish_event(topic, content)
+        if keep := content_to_keep(topic, content):
+            await self.publish_event(VALUES, keep.to_cloudevent())
 
     async def publish_event(self, topic: str, event: Any) -> None:
         """Publish as a client without Dovecote does: any CloudEvents event, or any other JSON."""
