@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from dovecote.cli.pages import BEGIN, ELSEWHERE, capability_table, env_example, secrets, with_table
+from dovecote.cli.pages import BEGIN, ELSEWHERE, capability_table, env_example, secrets, with_classes, with_table
 from dovecote.settings import Settings
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -21,7 +21,7 @@ def test_the_example_of_the_environment_is_what_the_settings_say() -> None:
 def test_the_table_of_brokers_is_what_the_capabilities_say() -> None:
     page = (CHECKOUT / "components" / "README.md").read_text()
     rows = yaml.safe_load((CHECKOUT / "components" / "capabilities.yaml").read_text())
-    assert page == with_table(page, capability_table(rows)), "write it again: make pages"
+    assert page == with_classes(with_table(page, capability_table(rows))), "write it again: make pages"
 
 
 def test_every_setting_is_in_the_example_with_its_default() -> None:

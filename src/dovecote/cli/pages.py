@@ -10,6 +10,7 @@ import yaml
 from pydantic import AliasChoices
 from pydantic.fields import FieldInfo
 
+from dovecote.classes import CLASSES
 from dovecote.settings import Settings
 
 BEGIN, END = "<!-- table: written by `make pages` -->", "<!-- end of table -->"
@@ -65,11 +66,25 @@ def capability_table(capabilities: dict[str, dict[str, Any]]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
+def class_table() -> str:
+    """The classes of message as a Markdown table."""
+    rows = [["class", "component", "quality of service", "retained", "topics"], ["---"] * 5]
+    for one in CLASSES:
+        topics = ", ".join(f"`{topic}`" for topic in one.topics)
+        rows.append([one.name, f"`{one.component}`", str(one.qos), _cell(one.retained), topics])
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
 def with_table(page: str, table: str, begin: str = BEGIN, end: str = END) -> str:
     """The page with the table between its two marks; ValueError if it has no marks."""
     before, rest = page.split(begin)
     after = rest.split(end)[1]
     return f"{before}{begin}\n{table}\n{end}{after}"
+
+
+def with_classes(page: str) -> str:
+    """The page with the table of classes between its two marks."""
+    return with_table(page, class_table(), "<!-- classes: written by `make pages` -->", "<!-- end of classes -->")
 
 
 def write_all(checkout: Path) -> None:
@@ -78,7 +93,7 @@ def write_all(checkout: Path) -> None:
     (checkout / ".env.example").write_text(env_example(components))
     table = capability_table(yaml.safe_load((components / "capabilities.yaml").read_text()))
     page = components / "README.md"
-    page.write_text(with_table(page.read_text(), table))
+    page.write_text(with_classes(with_table(page.read_text(), table)))
 
 
 def _variable(name: str, field: FieldInfo) -> str:
