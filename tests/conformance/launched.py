@@ -50,7 +50,8 @@ class LaunchedFleet(Fleet):
         self.log = log
         self.system = system
         self._server = server
-        self._session = aiohttp.ClientSession()
+        # An app closes a connection that was idle for a while, which fails a request that is on its way.
+        self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True))
 
     async def close(self) -> None:
         """Let go of the connections to the apps."""
