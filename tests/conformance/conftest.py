@@ -50,7 +50,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             kept.append(item)
             continue
         item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
-        item.add_marker(pytest.mark.timeout(300, func_only=True))
+        item.add_marker(pytest.mark.timeout(600, func_only=True))
         item.user_properties.append(("conformance", (_behaviour(item), transport)))
         wanted = only is None or transport == only
         to_be_had = config.option.collectonly or (wanted and _to_be_had(run, transport, item, config))

@@ -15,8 +15,8 @@ from tests.conformance.apps.receiver import HEAP, LOCAL_NEWS, NEWS, TROUBLE, acc
 from tests.conformance.logbook import Logbook
 from tests.support.eventually import eventually
 
-LIMIT: Final = 120.0
-"""Seconds within which what must come has come: the slowest broker needs 70 to notice a consumer that hangs."""
+LIMIT: Final = 240.0
+"""Seconds within which what must come has come: a broker may need 70 for each consumer that hangs."""
 REPLICAS: Final = {"alpha": 3, "beta": 1, "lead": 1, "worker": 2, "directory": 1, "recorder": 1}
 """The apps: alpha competes with itself, beta also publishes, lead asks worker."""
 

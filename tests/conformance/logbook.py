@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field
 from dovecote import Message
 from dovecote.messages import now
 
-_PATIENCE: Final = 120.0  # seconds
+_PATIENCE: Final = 240.0  # seconds
 Step = Literal["before", "after"]
 
 
