@@ -67,7 +67,8 @@ class Announcements:
                 )
                 pause = min(pause, _AGAIN)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), pause)
+                async with asyncio.timeout(pause):
+                    await self._changed.wait()
 
     async def _bring_in_step(self, listening: contextlib.AsyncExitStack) -> list[Exception]:
         """What went wrong; a tool that fails does not keep others from being announced."""

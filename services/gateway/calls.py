@@ -126,7 +126,8 @@ class Calls:
             if left <= 0:
                 return None
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._answered[call_id].wait(), min(left, _LOOK))
+                async with asyncio.timeout(min(left, _LOOK)):
+                    await self._answered[call_id].wait()
 
 
 def _key(call_id: str) -> str:

@@ -72,4 +72,5 @@ class Journal:
                 return [TaskEvent.model_validate(row) for row in rows]
             with contextlib.suppress(TimeoutError):
                 # Another replica may have written it, so look again soon in any case.
-                await asyncio.wait_for(grown.wait(), min(left, _LOOK))
+                async with asyncio.timeout(min(left, _LOOK)):
+                    await grown.wait()

@@ -32,7 +32,8 @@ class Feed:
         """Publish what is queued at once, and wait for it, for `limit` seconds at most."""
         self._hurry.set()
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._queue.join(), limit)
+            async with asyncio.timeout(limit):
+                await self._queue.join()
 
     async def close(self) -> None:
         """Publish what is queued, and stop."""
@@ -45,7 +46,8 @@ class Feed:
         while True:
             batch = [await self._queue.get()]
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._hurry.wait(), _LINGER)
+                async with asyncio.timeout(_LINGER):
+                    await self._hurry.wait()
             self._hurry.clear()
             while not self._queue.empty():
                 batch.append(self._queue.get_nowait())

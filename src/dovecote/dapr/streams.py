@@ -55,7 +55,8 @@ class Streams:
         keeping = asyncio.create_task(self._keep(subscription, opened))
         try:
             try:
-                await asyncio.wait_for(opened.wait(), _OPENING)
+                async with asyncio.timeout(_OPENING):
+                    await opened.wait()
             except TimeoutError:
                 raise UnavailableError(f"the sidecar opens no stream of topic {subscription.topic!r}") from None
             yield

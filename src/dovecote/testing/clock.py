@@ -28,6 +28,7 @@ class Clock:
         while (left := (moment - self.now()).total_seconds()) > 0:
             jumped = self._jumped
             try:
-                await asyncio.wait_for(jumped.wait(), left)
+                async with asyncio.timeout(left):
+                    await jumped.wait()
             except TimeoutError:
                 continue
