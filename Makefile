@@ -87,8 +87,7 @@ lock: $(STAMP) ## pin every dependency again, with hashes
 
 proto: $(STAMP) ## generate the code of the ZeroMQ component's protocol again
 	@"$(or $(UV),$(BIN)/uv)" tool run --from "grpcio-tools==$$($(BIN)/python -c 'import grpc; print(grpc.__version__)')" \
-	  python-grpc-tools-protoc -I . --python_out=. --pyi_out=. $(PROTO)/common.proto $(PROTO)/pubsub.proto \
-	  --grpc_python_out=. && rm $(PROTO)/common_pb2_grpc.py
+	  python-grpc-tools-protoc -I . --python_out=. --pyi_out=. $(PROTO)/common.proto $(PROTO)/pubsub.proto
 
 pages: $(STAMP) ## write .env.example and the tables in components/README.md again
 	@$(BIN)/python -m dovecote.cli.pages && $(BIN)/python -m tests.conformance.table

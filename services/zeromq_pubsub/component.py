@@ -19,7 +19,6 @@ from services.zeromq_pubsub.errors import (
 )
 from services.zeromq_pubsub.proto import common_pb2 as common
 from services.zeromq_pubsub.proto import pubsub_pb2 as wire
-from services.zeromq_pubsub.proto.pubsub_pb2_grpc import PubSubServicer
 from services.zeromq_pubsub.queues import Message
 from services.zeromq_pubsub.settings import read_settings
 
@@ -63,7 +62,7 @@ class _Instance:
                 await asyncio.gather(self.broker, return_exceptions=True)
 
 
-class Component(PubSubServicer):
+class Component:
     """One sidecar's pub/sub components: as many as it has files of this type, told apart by their names.
 
     The sidecar handles one message at a time on each stream that it opens, and opens one for each topic. So a topic
@@ -78,22 +77,22 @@ class Component(PubSubServicer):
         for name in list(self._instances):
             await self._close(name)
 
-    async def Init(self, request: wire.PubSubInitRequest, context: Context) -> wire.PubSubInitResponse:  # noqa: N802
+    async def init(self, request: wire.PubSubInitRequest, context: Context) -> wire.PubSubInitResponse:
         """Connect to the broker; a sidecar that has started again calls this again."""
         await _answer(context, self._open(_name(context), request.metadata.properties))
         return wire.PubSubInitResponse()
 
-    async def Features(self, request: common.FeaturesRequest, context: Context) -> common.FeaturesResponse:  # noqa: N802, ARG002
+    async def features(self, _request: common.FeaturesRequest, _context: Context) -> common.FeaturesResponse:
         """What the sidecar need not do itself."""
         return common.FeaturesResponse(features=FEATURES)
 
-    async def Publish(self, request: wire.PublishRequest, context: Context) -> wire.PublishResponse:  # noqa: N802
+    async def publish(self, request: wire.PublishRequest, context: Context) -> wire.PublishResponse:
         """Return when the broker has taken the message."""
         message = _message(request.metadata, request.data)
         await _answer(context, self._publish(_name(context), request.topic, [message]))
         return wire.PublishResponse()
 
-    async def BulkPublish(self, request: wire.BulkPublishRequest, context: Context) -> wire.BulkPublishResponse:  # noqa: N802
+    async def bulk_publish(self, request: wire.BulkPublishRequest, context: Context) -> wire.BulkPublishResponse:
         """Return when the broker has taken the messages; otherwise all count as failed.
 
         The sidecar answers its app that all went well where only an answer names failed entries.
@@ -103,7 +102,7 @@ class Component(PubSubServicer):
         await _answer(context, self._publish(_name(context), request.topic, messages))
         return wire.BulkPublishResponse()
 
-    async def PullMessages(  # noqa: N802
+    async def pull_messages(
         self, requests: AsyncIterator[wire.PullMessagesRequest], context: Context
     ) -> AsyncIterator[wire.PullMessagesResponse]:
         """Deliver a topic's messages one after another, each when the one before is settled."""
@@ -124,19 +123,19 @@ class Component(PubSubServicer):
                 if not settled:
                     return
 
-    async def Pause(self, request: wire.PauseRequest, context: Context) -> wire.PauseResponse:  # noqa: N802, ARG002
+    async def pause(self, _request: wire.PauseRequest, context: Context) -> wire.PauseResponse:
         """Deliver nothing more; what is being handled can be settled."""
         connection = await _answer(context, self._connected(_name(context)))
         await connection.pause()
         return wire.PauseResponse()
 
-    async def Resume(self, request: wire.ResumeRequest, context: Context) -> wire.ResumeResponse:  # noqa: N802, ARG002
+    async def resume(self, _request: wire.ResumeRequest, context: Context) -> wire.ResumeResponse:
         """Deliver again."""
         connection = await _answer(context, self._connected(_name(context)))
         await connection.resume()
         return wire.ResumeResponse()
 
-    async def Ping(self, request: common.PingRequest, context: Context) -> common.PingResponse:  # noqa: N802, ARG002
+    async def ping(self, _request: common.PingRequest, _context: Context) -> common.PingResponse:
         """Say that this process lives."""
         return common.PingResponse()
 

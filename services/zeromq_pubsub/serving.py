@@ -11,10 +11,8 @@ import grpc
 from grpc_reflection.v1alpha import reflection
 
 from services.zeromq_pubsub.component import Component
-from services.zeromq_pubsub.proto import pubsub_pb2
-from services.zeromq_pubsub.proto.pubsub_pb2_grpc import add_PubSubServicer_to_server
+from services.zeromq_pubsub.protocol import SERVICE, handlers
 
-_SERVICE: Final = pubsub_pb2.DESCRIPTOR.services_by_name["PubSub"].full_name
 _GRACE_SECONDS: Final = 1.0
 # What a sidecar can be given in one request of many messages.
 _OPTIONS: Final = (("grpc.max_receive_message_length", 64 * 1024 * 1024), ("grpc.so_reuseport", 0))
@@ -26,9 +24,9 @@ async def component_at(path: Path) -> AsyncIterator[None]:
     _make_way(path)
     component = Component()
     server = grpc.aio.server(options=_OPTIONS)
-    add_PubSubServicer_to_server(component, server)
+    server.add_generic_rpc_handlers((handlers(component),))
     # It is by reflection that a sidecar learns what a socket offers.
-    reflection.enable_server_reflection((_SERVICE, reflection.SERVICE_NAME), server)
+    reflection.enable_server_reflection((SERVICE.full_name, reflection.SERVICE_NAME), server)
     server.add_insecure_port(f"unix:{path}")
     await server.start()
     try:

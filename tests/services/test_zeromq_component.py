@@ -97,9 +97,9 @@ async def test_a_sidecar_finds_the_service_by_reflection(writer: Sidecar) -> Non
 
 
 async def test_it_says_that_it_takes_bulk_and_that_waiting_for_more_is_of_no_use(writer: Sidecar) -> None:
-    answer = await writer.stub.Features(common_pb2.FeaturesRequest())
+    answer = await writer.stub.features(common_pb2.FeaturesRequest())
     assert set(answer.features) == {"BULK_PUBSUB", "BULK_SUBSCRIBE_IMMEDIATE"}
-    await writer.stub.Ping(common_pb2.PingRequest())
+    await writer.stub.ping(common_pb2.PingRequest())
 
 
 async def test_a_message_arrives_as_it_was_sent(writer: Sidecar, other: Sidecar, carrier: Broker) -> None:
@@ -195,14 +195,14 @@ async def test_a_paused_component_delivers_nothing_and_what_it_had_can_be_settle
     await subscribed(carrier, TOPIC)
     await writer.publish(TOPIC, b"one")
     assert await pull.data() == b"one"
-    await writer.stub.Pause(pubsub_pb2.PauseRequest())
+    await writer.stub.pause(pubsub_pb2.PauseRequest())
     await subscribed(carrier, TOPIC, 0)
     pull.acknowledge()
     await writer.publish(TOPIC, b"two")
     waiting = asyncio.ensure_future(pull.data())
     done, _ = await asyncio.wait([waiting], timeout=0.3)
     assert not done
-    await writer.stub.Resume(pubsub_pb2.ResumeRequest())
+    await writer.stub.resume(pubsub_pb2.ResumeRequest())
     assert await waiting == b"two"
 
 
@@ -378,7 +378,7 @@ async def test_a_socket_that_a_killed_component_left_is_replaced_and_removed_at_
     path = tmp_path / "zeromq.sock"
     path.touch()
     async with sidecar(tmp_path) as one:
-        await one.stub.Ping(common_pb2.PingRequest())
+        await one.stub.ping(common_pb2.PingRequest())
     assert not path.exists()
 
 

@@ -5,11 +5,15 @@ import contextlib
 import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import grpc
+from google.protobuf.descriptor import MethodDescriptor
+from google.protobuf.message_factory import GetMessageClass
 
 from services.zeromq_pubsub.proto import common_pb2, pubsub_pb2
-from services.zeromq_pubsub.proto.pubsub_pb2_grpc import PubSubStub
+from services.zeromq_pubsub.protocol import SERVICE, name_of
 from services.zeromq_pubsub.serving import component_at
 
 _LAST = 32767
@@ -35,10 +39,10 @@ def free_ports() -> dict[str, str]:
 class Pull:
     """One stream of a topic's messages, each to be settled by the test."""
 
-    def __init__(self, stub: PubSubStub, topic: str, instance: Instance) -> None:
+    def __init__(self, stub: SimpleNamespace, topic: str, instance: Instance) -> None:
         self._verdicts: asyncio.Queue[pubsub_pb2.PullMessagesRequest] = asyncio.Queue()
         self._verdicts.put_nowait(pubsub_pb2.PullMessagesRequest(topic=pubsub_pb2.Topic(name=topic)))
-        self._call = stub.PullMessages(self._requests(), metadata=instance)
+        self._call = stub.pull_messages(self._requests(), metadata=instance)
         self._last = ""
 
     async def _requests(self) -> AsyncIterator[pubsub_pb2.PullMessagesRequest]:
@@ -74,7 +78,7 @@ class Pull:
 class Sidecar:
     """What a sidecar would ask of its component; `name` is that of the component's file."""
 
-    def __init__(self, stub: PubSubStub, channel: grpc.aio.Channel, name: str = "") -> None:
+    def __init__(self, stub: SimpleNamespace, channel: grpc.aio.Channel, name: str = "") -> None:
         self.stub = stub
         self.channel = channel
         self._instance: Instance = (("x-component-instance", name),) if name else ()
@@ -84,18 +88,18 @@ class Sidecar:
         """Initialize the component as the sidecar of an app."""
         properties = {"consumerID": group, **settings}
         request = pubsub_pb2.PubSubInitRequest(metadata=common_pb2.MetadataRequest(properties=properties))
-        await self.stub.Init(request, metadata=self._instance)
+        await self.stub.init(request, metadata=self._instance)
 
     async def publish(self, topic: str, data: bytes, **metadata: str) -> None:
         """Publish one message."""
         request = pubsub_pb2.PublishRequest(topic=topic, data=data, metadata=metadata)
-        await self.stub.Publish(request, metadata=self._instance)
+        await self.stub.publish(request, metadata=self._instance)
 
     async def publish_bulk(self, topic: str, *data: bytes) -> None:
         """Publish messages at once."""
         entries = [pubsub_pb2.BulkMessageEntry(entry_id=str(number), event=one) for number, one in enumerate(data)]
         request = pubsub_pb2.BulkPublishRequest(topic=topic, entries=entries)
-        answer = await self.stub.BulkPublish(request, metadata=self._instance)
+        answer = await self.stub.bulk_publish(request, metadata=self._instance)
         assert not answer.failed_entries, "the sidecar would not tell its app of these"
 
     def pull(self, topic: str) -> Pull:
@@ -114,8 +118,22 @@ async def sidecar(folder: Path) -> AsyncIterator[Sidecar]:
     """A component of its own, served in the folder, and its sidecar."""
     path = folder / "zeromq.sock"
     async with component_at(path), grpc.aio.insecure_channel(f"unix:{path}") as channel:
-        one = Sidecar(PubSubStub(channel), channel)
+        one = Sidecar(_stub(channel), channel)
         try:
             yield one
         finally:
             one.leave()
+
+
+def _stub(channel: grpc.aio.Channel) -> SimpleNamespace:
+    """What calls each method of the service, by its name as Python writes it."""
+    return SimpleNamespace(**{name_of(method): _call(channel, method) for method in SERVICE.methods})
+
+
+def _call(channel: grpc.aio.Channel, method: MethodDescriptor) -> Any:
+    kind = channel.stream_stream if method.server_streaming else channel.unary_unary
+    return kind(
+        f"/{SERVICE.full_name}/{method.name}",
+        request_serializer=GetMessageClass(method.input_type).SerializeToString,
+        response_deserializer=GetMessageClass(method.output_type).FromString,
+    )
