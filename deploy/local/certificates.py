@@ -69,8 +69,8 @@ def own_certificates(folder: Path) -> Certificates:
 
 def _make(made: Certificates) -> None:
     # Only a run with TLS needs them, and they take a while to import.
-    import trustme  # noqa: PLC0415
-    from cryptography.hazmat.primitives import serialization  # noqa: PLC0415
+    import trustme  # noqa: PLC0415 - needed once
+    from cryptography.hazmat.primitives import serialization  # noqa: PLC0415 - needed once
 
     authority = trustme.CA()
     made.trusted.mkdir()

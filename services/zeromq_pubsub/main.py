@@ -33,7 +33,7 @@ def main(arguments: Sequence[str]) -> int:
             given = dict(setting.partition("=")[::2] for setting in options.settings)
             return asyncio.run(serve_broker(read_settings({"consumerID": "broker", **given})))
         # The broker does without Dapr's protocol, which takes half a second to import.
-        from services.zeromq_pubsub.serving import serve, serve_beside  # noqa: PLC0415
+        from services.zeromq_pubsub.serving import serve, serve_beside  # noqa: PLC0415 - as said above
 
         if options.sidecar:
             return asyncio.run(serve_beside(options.socket, options.sidecar, options.directory))

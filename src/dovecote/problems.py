@@ -1,6 +1,7 @@
 """Errors between apps: application/problem+json (RFC 9457) out, and the same error in again."""
 
 import logging
+from http import HTTPStatus
 from typing import Final
 
 from pydantic import JsonValue
@@ -37,16 +38,16 @@ def read_answer(where: str, status: int, body: bytes) -> JsonValue:
         value: JsonValue = from_json(body) if body else None
     except ValueError:
         value = {"detail": body[:300].decode(errors="replace")}
-    if status < 300:  # noqa: PLR2004 - HTTP
+    if status < HTTPStatus.MULTIPLE_CHOICES:
         return value
     problem = value if isinstance(value, dict) else {}
     text = str(problem.get("detail") or problem.get("message") or value)
     if problem.get("title"):
         raise named(str(problem["title"]), text, str(problem.get("mend") or ""))
     text = f"{where} answered {status}: {text}"
-    if status == 404:  # noqa: PLR2004 - HTTP
+    if status == HTTPStatus.NOT_FOUND:
         raise NotFoundError(text)
-    if status < 500 and status not in _LATER:  # noqa: PLR2004 - HTTP
+    if status < HTTPStatus.INTERNAL_SERVER_ERROR and status not in _LATER:
         raise InvalidInputError(text)
     raise UnavailableError(text)
 

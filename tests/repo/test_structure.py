@@ -114,6 +114,18 @@ def test_no_file_is_longer_than_it_may_be() -> None:
     assert {name: length for name, length in lengths.items() if length > LONGEST} == {}
 
 
+def test_every_check_that_is_ignored_says_why() -> None:
+    marks = re.compile(r"#\s*(noqa|type:\s*ignore|pragma: no cover)")
+    said = re.compile(r"#\s+noqa: [A-Z0-9]+(, [A-Z0-9]+)* - \S")
+    silent = [
+        f"{_name(path)}:{number}: {line.strip()}"
+        for path in _files(".py")
+        for number, line in enumerate(path.read_text().splitlines(), 1)
+        if marks.search(line) and not said.search(line)
+    ]
+    assert silent == []
+
+
 def test_no_module_has_a_name_that_says_nothing() -> None:
     empty = {"utils", "util", "helpers", "helper", "common", "base", "manager", "service", "misc"}
     assert [_name(path) for path in _files(".py") if path.stem in empty or path.parent.name in empty] == []

@@ -109,7 +109,7 @@ def _security(site: Site) -> str:
 def _format(run: tuple[str, ...], properties: Path) -> None:
     cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
     tool = (*run, "kafka.tools.StorageTool", "format", "--ignore-formatted")
-    done = subprocess.run(  # noqa: S603
+    done = subprocess.run(  # noqa: S603 - Java, as it was found
         [*tool, f"--cluster-id={cluster}", f"--config={properties}"],
         check=False,
         capture_output=True,

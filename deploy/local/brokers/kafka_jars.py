@@ -6,7 +6,6 @@ Maven fetches the jars, from where it is configured to; their versions and check
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import shutil
 import subprocess
@@ -36,7 +35,8 @@ def find_java(progress: Progress) -> Path:
     Raises MissingServerError if there is none, or one that is too old for Kafka.
     """
     java = find_program("java", ["openjdk-17-jre-headless"], _JAVA_MEND, progress)
-    told = subprocess.run([java, "-version"], check=False, capture_output=True, text=True).stderr  # noqa: S603
+    asked = [str(java), "-version"]
+    told = subprocess.run(asked, check=False, capture_output=True, text=True).stderr  # noqa: S603 - as it was found
     version = re.search(r'version "(\d+)', told)
     if version is None or int(version[1]) < _JAVA:
         raise MissingServerError(f"{java} is {told.strip().splitlines()[:1]}: {_JAVA_MEND}")
@@ -90,7 +90,7 @@ def _fetch(jars: Path, wanted: dict[str, str], progress: Progress) -> None:
         f"-DoutputDirectory={staged}",
     ]
     with progress.step(f"Fetching Kafka ({len(wanted)} jars)"):
-        done = subprocess.run(command, check=False, capture_output=True, text=True, env=os.environ)  # noqa: S603
+        done = subprocess.run(command, check=False, capture_output=True, text=True)  # noqa: S603 - Maven
     if done.returncode:
         errors = [line for line in done.stdout.splitlines() if "ERROR" in line]
         raise MissingServerError("Maven cannot fetch Kafka's jars:\n" + "\n".join(errors[:4]))

@@ -15,13 +15,14 @@ _BLOCKS = MarkdownIt("commonmark", _OPTIONS).enable("table").disable("inline")
 _INLINE = MarkdownIt("commonmark", _OPTIONS)
 _LEAVES = frozenset({"paragraph_open", "fence", "code_block", "table_open", "html_block", "heading_open"})
 _FRONT_MATTER = "---"
+_FENCES = 2  # lines of it, before and after
 
 
 def read_markdown(text: str) -> list[Block]:
     """Blocks of a CommonMark text with tables and, at its start, YAML front matter."""
     lines = text.split("\n")
     front = _front_matter_end(lines)
-    blocks = [Block("\n".join(lines[1 : front - 1]), 2, front - 1)] if front > 2 else []  # noqa: PLR2004
+    blocks = [Block("\n".join(lines[1 : front - 1]), 2, front - 1)] if front > _FENCES else []
     # Blank lines in place of the front matter keep the line numbers.
     body = "\n".join([""] * front + lines[front:])
     blocks += _blocks(_BLOCKS.parse(body), lines)

@@ -57,4 +57,4 @@ async def _follow(url: str, inquiry: Inquiry, story: Story) -> TaskResult:
             raise
         finally:
             story.end()
-    raise AssertionError("the stream ends with a result or an error")  # pragma: no cover
+    raise AssertionError("the stream ends with a result or an error")

@@ -9,6 +9,7 @@ import contextlib
 import logging
 from collections import Counter
 from collections.abc import AsyncIterator
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -62,7 +63,7 @@ class Bridge:
     async def _publish(self, topic: str, event: JsonValue) -> None:
         path = f"/v1.0/publish/{TARGET}/{topic}"
         status, body = await self._sidecar.request("POST", path, event, headers={"content-type": EVENT})
-        if status >= 300:  # noqa: PLR2004 - HTTP
+        if status >= HTTPStatus.MULTIPLE_CHOICES:
             raise failure(f"publishing to {topic!r} on the new broker", status, body)
 
 

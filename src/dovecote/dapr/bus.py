@@ -1,6 +1,7 @@
 """The bus on Dapr pub/sub."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from http import HTTPStatus
 from typing import Final
 from urllib.parse import urlencode
 
@@ -102,7 +103,7 @@ def _metadata(broker: Capabilities, message: Message) -> dict[str, str]:
 
 
 def _check(topic: str, status: int, body: bytes) -> None:
-    if status == 404:  # noqa: PLR2004 - HTTP
+    if status == HTTPStatus.NOT_FOUND:
         raise NotFoundError(f"topic {topic!r}: {body[:300].decode(errors='replace')}")
-    if status >= 300:  # noqa: PLR2004 - HTTP
+    if status >= HTTPStatus.MULTIPLE_CHOICES:
         raise failure(f"publishing to {topic!r}", status, body)

@@ -1,6 +1,7 @@
 """Service invocation through the sidecar."""
 
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Literal
 
 from pydantic import JsonValue
@@ -29,7 +30,7 @@ class DaprInvoke:
         """The JSON that the app answers with; the error that it names otherwise."""
         path = f"/v1.0/invoke/{app_id}/method/{method}"
         status, answer = await self._sidecar.request(verb, path, body, headers=headers, limit=timeout)
-        if b"ERR_DIRECT_INVOKE" in answer and status >= 500:  # noqa: PLR2004 - HTTP
+        if b"ERR_DIRECT_INVOKE" in answer and status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             raise AgentUnavailableError(
                 f"app {app_id!r} cannot be reached: {answer[:300].decode(errors='replace')}"
             )

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Any, Final
 
 import aiohttp
@@ -58,7 +59,7 @@ class Sidecar:
     async def metadata(self) -> dict[str, Any]:
         """What the sidecar has loaded: components, subscriptions, workers."""
         status, body = await self.request("GET", "/v1.0/metadata", limit=5)
-        if status != 200:  # noqa: PLR2004 - HTTP
+        if status != HTTPStatus.OK:
             raise UnavailableError(f"the sidecar's metadata answered {status}")
         metadata: dict[str, Any] = from_json(body)
         return metadata
@@ -77,7 +78,7 @@ class Sidecar:
     async def shut_down(self) -> None:
         """Ask the sidecar to end, in order; whoever started it starts it again."""
         status, body = await self.request("POST", "/v1.0/shutdown", limit=5)
-        if status >= 300:  # noqa: PLR2004 - HTTP
+        if status >= HTTPStatus.MULTIPLE_CHOICES:
             raise failure("ending the sidecar", status, body)
 
     async def wait_until_healthy(self) -> None:
@@ -85,7 +86,7 @@ class Sidecar:
         while True:
             try:
                 status, _ = await self.request("GET", "/v1.0/healthz/outbound", limit=5)
-                if status < 300:  # noqa: PLR2004 - HTTP
+                if status < HTTPStatus.MULTIPLE_CHOICES:
                     return
             except UnavailableError:
                 pass

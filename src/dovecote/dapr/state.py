@@ -5,6 +5,7 @@ Through the HTTP API: the SDK's transaction has no per-write concurrency, which 
 
 import re
 from collections.abc import Sequence
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
 
@@ -34,7 +35,7 @@ class DaprState:
         if not keys:
             return {}
         status, body = await self._sidecar.request("POST", f"{_PATH}/bulk", {"keys": list(keys), "parallelism": 10})
-        if status >= 300:  # noqa: PLR2004 - HTTP
+        if status >= HTTPStatus.MULTIPLE_CHOICES:
             raise failure("reading state", status, body)
         rows: list[dict[str, Any]] = from_json(body)
         for row in rows:
@@ -50,7 +51,7 @@ class DaprState:
         else:
             operations = [{"operation": "upsert", "request": _upsert(write)} for write in writes]
             status, body = await self._sidecar.request("POST", f"{_PATH}/transaction", {"operations": operations})
-        if status >= 300:  # noqa: PLR2004 - HTTP
+        if status >= HTTPStatus.MULTIPLE_CHOICES:
             if _is_conflict(status, body):
                 raise ConflictError(f"somebody else wrote one of {[write.key for write in writes]} first")
             raise failure("writing state", status, body)
@@ -58,7 +59,7 @@ class DaprState:
     async def delete(self, key: str) -> None:
         """Remove a key; a missing one is no error."""
         status, body = await self._sidecar.request("DELETE", f"{_PATH}/{quote(key, safe='')}")
-        if status >= 300:  # noqa: PLR2004 - HTTP
+        if status >= HTTPStatus.MULTIPLE_CHOICES:
             raise failure(f"deleting {key!r}", status, body)
 
 
@@ -74,4 +75,4 @@ def _upsert(write: Write) -> dict[str, Any]:
 
 
 def _is_conflict(status: int, body: bytes) -> bool:
-    return status == 409 or _CONFLICT.search(body) is not None  # noqa: PLR2004 - HTTP
+    return status == HTTPStatus.CONFLICT or _CONFLICT.search(body) is not None
