@@ -12,7 +12,7 @@ from rich.console import Console
 
 from bench import inbox, turn, whole
 from bench.profiles import FOLDER, report
-from bench.results import Results, line
+from bench.results import Results, has_table, line
 from bench.rows import Row
 from deploy.local.progress import Progress
 from deploy.local.runtime import get_runtime
@@ -34,6 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if unknown := set(options.groups) - set(GROUPS):
         parser.error(f"there is no group {', '.join(map(repr, sorted(unknown)))}; there are: {', '.join(GROUPS)}")
+    if not (options.print or options.profile or has_table(options.broker)):
+        parser.error(f"bench/README.md has no place for a table of {options.broker!r}: use --print, or make one")
     groups = options.groups or (["inbox"] if options.broker else list(GROUPS))
     dapr = get_runtime(Progress(Console(quiet=True))).version
     before = os.getloadavg()[0]

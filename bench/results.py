@@ -59,9 +59,18 @@ class Results(BaseModel):
         return head + _HEAD + "".join(line(row) for row in self.rows)
 
 
+def has_table(broker: str | None) -> bool:
+    """Whether the page has a place for the table of a broker, or for the main one."""
+    return _marks(broker or "results")[0] in _README.read_text()
+
+
+def _marks(name: str) -> tuple[str, str]:
+    return f"<!-- {name}: begin -->\n", f"<!-- {name}: end -->"
+
+
 def with_table(page: str, table: str, name: str = "results") -> str:
     """The page with the table between the markers of that name. Raises ValueError for a page without them."""
-    begin, end = f"<!-- {name}: begin -->\n", f"<!-- {name}: end -->"
+    begin, end = _marks(name)
     before, found, rest = page.partition(begin)
     _, closed, after = rest.partition(end)
     if not (found and closed):

@@ -66,8 +66,7 @@ def _up(options: argparse.Namespace, progress: Progress) -> int:
 
     def announce(system: System) -> None:
         if options.infra:
-            path = system.write_env()
-            sys.stdout.write(f"Servers are up. In another shell: . {path} && dapr run -f dapr.yaml\n")
+            sys.stdout.write(f"Servers are up. In another shell: . {system.env_file} && dapr run -f dapr.yaml\n")
         elif GATEWAY in system.apps:
             sys.stdout.write(f"Ready: {system.url()}\n")
         else:

@@ -19,6 +19,7 @@ from typing import Any
 import httpx
 import yaml
 
+from deploy.local.brokers import order
 from deploy.local.components import load_components
 from deploy.local.errors import LauncherError, RunFileError
 from deploy.local.progress import Progress
@@ -27,6 +28,7 @@ from deploy.local.system import System
 
 _SERVE = ("-m", "dovecote.serve")
 _LOOK_SECONDS = 0.2
+_DEFAULTED = {"REDIS_PASSWORD"}  # a Redis without one is reached with none
 _PUBSUB = Path("components/pubsub")
 
 
@@ -66,8 +68,11 @@ class Move:
         """Raise LauncherError that names the variables if it is not known where one of both brokers is."""
         for name in (self.old, self.new):
             parts = load_components([self._folder(name)])
-            wanted = [variable for part in parts for variable in part.variables.values()]
-            if missing := sorted({variable for variable in wanted if variable not in env}):
+            read = {variable for part in parts for variable in part.variables.values()}
+            told = env.keys() | _DEFAULTED
+            for variable in order.addresses(parts):
+                told |= order.defaults(variable).keys()
+            if missing := sorted(read - told):
                 raise LauncherError(
                     f"where {name} is, is not known: set {', '.join(missing)}, or start the system with "
                     f"BROKER={name} in another shell"
@@ -94,32 +99,34 @@ def run(move: Move, env: dict[str, str], idle: float, progress: Progress) -> dic
     """
     env = {**move.env(), **env}
     move.require_addresses(env)
-    with System(
-        move.checkout,
-        move.home / ".dovecote" / "bridge",
-        apps=move.apps(),
-        env=env,
-        with_model=False,
-        progress=progress,
-    ) as system:
+    with (
+        httpx.Client(timeout=10, trust_env=False) as client,
+        System(
+            move.checkout,
+            move.home / ".dovecote" / "bridge",
+            apps=move.apps(),
+            env=env,
+            with_model=False,
+            progress=progress,
+        ) as system,
+    ):
         passed: dict[str, dict[str, int]] = {}
         with progress.step(f"Moving messages from {move.old} to {move.new}") as step:
             last = time.monotonic()
             while time.monotonic() - last < idle:
                 time.sleep(_LOOK_SECONDS)
-                if (now := {**passed, **_passed(system)}) != passed:
+                if (now := {**passed, **_passed(system, client)}) != passed:
                     last, passed = time.monotonic(), now
                     step.update(detail=f"{_total(passed).total()} so far")
         return dict(sorted(_total(passed).items()))
 
 
-def _passed(system: System) -> dict[str, dict[str, int]]:
+def _passed(system: System, client: httpx.Client) -> dict[str, dict[str, int]]:
     """How many messages of each topic each app's bridge has moved, of those that answer just now."""
     passed: dict[str, dict[str, int]] = {}
-    with httpx.Client(timeout=10, trust_env=False) as client:
-        for app in system.apps:
-            with contextlib.suppress(httpx.HTTPError):
-                passed[app] = client.get(f"{system.url(app)}/passed").raise_for_status().json()
+    for app in system.apps:
+        with contextlib.suppress(httpx.HTTPError):
+            passed[app] = client.get(f"{system.url(app)}/passed").raise_for_status().json()
     return passed
 
 

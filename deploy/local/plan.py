@@ -9,7 +9,7 @@ from pathlib import Path
 
 from deploy.local import pluggable, servers
 from deploy.local.brokers import order
-from deploy.local.components import Component, load_components
+from deploy.local.components import load_components
 from deploy.local.errors import RunFileError
 from deploy.local.ports import FIRST, HOST, WIDTH
 from deploy.local.runfile import App, component_folders, sidecar_flags
@@ -55,10 +55,6 @@ class Folders:
         """The folder in which everything of a run is kept."""
         return self.home / ".dovecote"
 
-    def components(self, app: App) -> list[Component]:
-        """Return the components that the app's sidecar loads."""
-        return load_components(self.resources(app))
-
     def resources(self, app: App) -> list[Path]:
         """Return the folders that the app's sidecar loads."""
         chosen = {"pubsub": self.broker, "llm": self.llm}
@@ -86,6 +82,7 @@ def services(
     """Return the services for apps whose ports are already moved by `offset`."""
     seen: Counter[str] = Counter()
     planned = []
+    plugged: dict[tuple[Path, ...], bool] = {}  # most apps load the same folders
     for app in apps:
         seen[app.app_id] += 1
         name = app.app_id if seen[app.app_id] == 1 else f"{app.app_id}-{seen[app.app_id]}"
@@ -97,16 +94,19 @@ def services(
         }
         folder = folders.checkout / app.directory
         program = Program(name, app.command, folder, {**env, **app.env, **ports}, stop_seconds=_FINISH_SECONDS)
-        flags = [*sidecar_flags(app), *_sidecar_paths(app, folders), *_sidecar_local(app, offset)]
+        resources = tuple(folders.resources(app))
+        if resources not in plugged:
+            plugged[resources] = pluggable.is_needed(load_components(resources))
+        flags = [*sidecar_flags(app), *_sidecar_paths(app, folders, resources), *_sidecar_local(app, offset)]
         sidecar = Program(f"{name}-daprd", (str(daprd), *flags), folders.home, env, stop_seconds=_DRAIN_SECONDS + 4)
-        if pluggable.is_needed(folders.components(app)):
+        if plugged[resources]:
             sidecar = pluggable.with_component(sidecar, folders.data)
         planned.append(Service(name, app, program, sidecar))
     return planned
 
 
-def _sidecar_paths(app: App, folders: Folders) -> list[str]:
-    flags = [f"--resources-path={folder}" for folder in folders.resources(app)]
+def _sidecar_paths(app: App, folders: Folders, resources: Iterable[Path]) -> list[str]:
+    flags = [f"--resources-path={folder}" for folder in resources]
     if app.config_file_path is not None:
         flags.append(f"--config={folders.checkout / app.config_file_path}")
     return flags

@@ -97,12 +97,18 @@ def problems(
     for component in components:
         if component.type in known:
             row = known[component.type]
+            values = {**component.settings, **_from_environment(component, env)}
             for name in (*component.settings, *component.variables):
                 if name not in row.settings:
                     yield Problem(component.path, _unknown(name, component, row))
             for rule in row.rules:
-                if (text := _fault(rule, component, env)) is not None:
+                if (text := _fault(rule, component, values)) is not None:
                     yield Problem(component.path, text, rule.warn)
+
+
+def is_true(text: str) -> bool:
+    """Say whether Dapr takes a setting's text for true."""
+    return _fits(_TRUTH[True], text)
 
 
 def _unknown(name: str, component: Component, row: Known) -> str:
@@ -114,8 +120,7 @@ def _unknown(name: str, component: Component, row: Known) -> str:
     return f"{component.type} has no setting {name!r}, and would ignore it: {mend}"
 
 
-def _fault(rule: Rule, component: Component, env: Mapping[str, str]) -> str | None:
-    values = {**component.settings, **_from_environment(component, env)}
+def _fault(rule: Rule, component: Component, values: Mapping[str, str]) -> str | None:
     unknown = component.variables.keys() - values.keys()
     applies = rule.component in {None, component.name} and all(
         other in unknown or _fits(pattern, values.get(other, "")) for other, pattern in rule.fitting.items()

@@ -31,7 +31,7 @@ from deploy.local.supervisor import NOTES, Supervisor
 logger = logging.getLogger(__name__)
 READY_SECONDS = 60.0
 # What every app imports, and uvicorn only once it runs: the bulk of an app's start.
-# What every app imports; none of it may start a thread, since a process with threads does not fork safely.
+# None of it may start a thread, since a process with threads does not fork safely.
 SHARED_MODULES = (
     "dovecote",
     "uvicorn.lifespan.on",
@@ -145,7 +145,7 @@ class System:
         with self.progress.step(", ".join(program.name for program in programs)):
             supervisor.call(supervisor.start(programs))
             supervisor.call(wait_until_ready(self._server_probes(), supervisor.faults, READY_SECONDS))
-        self.write_env()
+        self._write_env()
         self._lock.record(self._services[GATEWAY].url if GATEWAY in self._services else None)
         supervisor.call(supervisor.start(self._python_and_sidecars()))
 
@@ -243,13 +243,18 @@ class System:
         """Return what a process has written in this run."""
         return self._supervised.child(name).log.read_text(errors="replace")
 
-    def write_env(self) -> Path:
-        """Write the variables that daprd needs to a shell script for the owner only; returns its path."""
-        path = self._folders.data / "env"
-        brokers = [name for broker in self._brokers for name in broker.variables]
-        names = ("REDIS_HOST", "REDIS_PASSWORD", "DEMO_MODEL_URL", "DAPR_HOST_IP", *brokers)
-        servers.write_secret(path, "".join(f"export {name}={shlex.quote(self.env[name])}\n" for name in names))
-        return path
+    @property
+    def env_file(self) -> Path:
+        """The shell script, for the owner only, with the variables that daprd needs."""
+        return self._folders.data / "env"
+
+    def _write_env(self) -> None:
+        names = {"REDIS_HOST", "REDIS_PASSWORD", "DEMO_MODEL_URL", "DAPR_HOST_IP"}
+        names |= {name for broker in self._brokers for name in broker.variables}
+        # What a user has given for a broker may have been filled in, or a certificate's text put for its path.
+        names |= {name for component in self._addresses.values() for name in component.variables.values()}
+        lines = (f"export {name}={shlex.quote(self.env[name])}\n" for name in sorted(names & self.env.keys()))
+        servers.write_secret(self.env_file, "".join(lines))
 
     def _find_runtime(self) -> Binaries:
         from deploy.local.runtime import get_runtime  # noqa: PLC0415 - the fork server imports meanwhile
@@ -302,10 +307,15 @@ class System:
                     logger.warning(
                         "%s is set and not used: %s is not, and so a server is started", unused, variable
                     )
-                get_server = order.own_server(
-                    variable, component, self._folders.data, self.offset, self._marked_env
+                server = order.own_server(
+                    variable,
+                    component,
+                    self._folders.data,
+                    offset=self.offset,
+                    env=self._marked_env,
+                    progress=self.progress,
                 )
-                self._brokers.append(get_server(self.progress))
+                self._brokers.append(server)
         for broker in self._brokers:
             self.env |= broker.variables
         self.env |= variables.certificates(self._components, self.env, self._folders.checkout)
@@ -313,7 +323,9 @@ class System:
             variables.require_set(self._components, self.env)
 
     def _require_given(self) -> None:
-        for variable, component in {"REDIS_HOST": None, **self._addresses}.items():
+        if not self._own_redis:
+            self._supervised.call(servers.require_reachable("REDIS_HOST", self.env["REDIS_HOST"]))
+        for variable, component in self._addresses.items():
             if variable in self._given_env:
                 self._supervised.call(order.require_reachable(variable, self.env, component))
 

@@ -96,7 +96,7 @@ def test_an_app_that_is_halted_stays_away_until_it_is_resumed(system: System) ->
 
 
 def test_the_password_is_kept_where_only_its_owner_reads_it(system: System) -> None:
-    path = system.write_env()
+    path = system.env_file
     assert path.stat().st_mode & 0o777 == 0o600
     assert (path.parent / "redis.password").stat().st_mode & 0o777 == 0o600
     assert f"export REDIS_HOST={system.env['REDIS_HOST']}\n" in path.read_text()
@@ -106,7 +106,7 @@ def test_the_password_is_kept_where_only_its_owner_reads_it(system: System) -> N
 
 
 def test_every_server_listens_on_the_loopback_only(system: System) -> None:
-    home = system.write_env().parent.parent
+    home = system.env_file.parent.parent
     health = {servers.PLACEMENT_HEALTH + system.offset, servers.SCHEDULER_HEALTH + system.offset}
     listening = [
         connection.laddr[0]

@@ -30,8 +30,14 @@ def test_an_address_that_nobody_has_told_is_named(tmp_path: Path) -> None:
     move = Move(CHECKOUT, tmp_path, "redis", "kafka")
     with pytest.raises(LauncherError, match=r"where kafka is, is not known: set KAFKA_.*, or start .*BROKER=kafka"):
         move.require_addresses({"REDIS_HOST": "127.0.0.1:1", "REDIS_PASSWORD": ""})
-    with pytest.raises(LauncherError, match="where redis is, is not known: set REDIS_HOST, REDIS_PASSWORD"):
+    with pytest.raises(LauncherError, match="where redis is, is not known: set REDIS_HOST, or start"):
         move.require_addresses({})
+
+
+def test_what_has_a_default_need_not_be_told(tmp_path: Path) -> None:
+    Move(CHECKOUT, tmp_path, "zeromq", "servicebus").require_addresses(
+        {"ZEROMQ_HOST": "10.0.0.1", "SERVICEBUS_CONNECTION_STRING": "Endpoint=sb://one"}
+    )
 
 
 def test_the_running_system_has_told_its_addresses(tmp_path: Path) -> None:

@@ -125,7 +125,7 @@ def test_a_zeromq_broker_holds_as_much_as_the_component_file_says(tmp_path: Path
     component = replace(
         load_components([PUBSUB / "zeromq"])[0], settings={"high_water_mark": "7", "connect_timeout": "1"}
     )
-    server = order.own_server("ZEROMQ_HOST", component, tmp_path, 400, {})(progress)
+    server = order.own_server("ZEROMQ_HOST", component, tmp_path, offset=400, env={}, progress=progress)
     words = server.program.command[server.program.command.index("broker") + 1 :]
     assert words[0] == "high_water_mark=7"
     assert {name.lower(): value for name, value in server.variables.items()} == {
@@ -141,11 +141,10 @@ def test_an_address_without_a_port_is_refused() -> None:
 
 def test_a_service_that_cannot_run_here_is_asked_for_at_once(tmp_path: Path, progress: Progress) -> None:
     component = load_components([PUBSUB / "servicebus"])[0]
-    get = order.own_server("SERVICEBUS_CONNECTION_STRING", component, tmp_path, 400, {})
     with pytest.raises(
         MissingServerError, match=r"SERVICEBUS_CONNECTION_STRING is not set, and no server .* set it"
     ):
-        get(progress)
+        order.own_server("SERVICEBUS_CONNECTION_STRING", component, tmp_path, offset=400, env={}, progress=progress)
 
 
 def test_a_namespace_in_azure_is_asked_at_the_port_of_amqps(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from deploy.local.brokers import order
 from deploy.local.errors import PortTakenError
 from deploy.local.ports import FIRST, HOST, LAST, WIDTH, PortBlock, claim_block, claim_written_block, require_free
 
@@ -77,3 +78,8 @@ def test_ports_as_written_are_refused_when_one_is_taken(listener: socket.socket)
     port = listener.getsockname()[1]
     with pytest.raises(PortTakenError, match=f"port {port} is taken.*dapr.yaml"):
         claim_written_block([port])
+
+
+def test_the_run_file_says_which_ports_the_brokers_have() -> None:
+    text = (Path(__file__).resolve().parents[2] / "dapr.yaml").read_text()
+    assert f"{order.PORTS[0]} to {order.PORTS[-1]} (the brokers)" in text

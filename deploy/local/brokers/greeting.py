@@ -16,6 +16,7 @@ from urllib.parse import SplitResult
 
 from deploy.local.components import Component
 from deploy.local.errors import UnreachableError
+from deploy.local.settings import is_true
 
 _SECURE = ("mqtts", "ssl", "tls", "tcps", "amqps")
 _NOT_VERIFYING = ("skipVerify", "insecureSkipTLSVerify")
@@ -83,7 +84,7 @@ class _Client:
 
     def context(self) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        if any(self._component.settings.get(name, "").lower() == "true" for name in _NOT_VERIFYING):
+        if any(is_true(self._component.settings.get(name, "")) for name in _NOT_VERIFYING):
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
         elif authority := self._value("caCert"):

@@ -40,6 +40,7 @@ certfile {tls.server}
 keyfile {tls.server_key}
 require_certificate true
 """
+_ANSWER = 4  # bytes
 _REFUSALS: Final = {
     1: "does not speak MQTT 3.1.1",
     3: "is not available",
@@ -91,7 +92,7 @@ def _connect(address: SplitResult) -> bytes:
 
 
 def _fault(answer: bytes) -> str:
-    if answer[:2] != b"\x20\x02":
+    if len(answer) < _ANSWER or answer[:2] != b"\x20\x02":
         return "does not answer as an MQTT server"
     return _REFUSALS.get(answer[3], f"refuses the connection with code {answer[3]}") if answer[3] else ""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -47,13 +47,12 @@ def unused(component: Component, given: Mapping[str, str]) -> list[str]:
     return sorted(given.keys() & set(component.variables.values()))
 
 
-def own_server(
-    variable: str, component: Component, data: Path, offset: int, env: Mapping[str, str]
-) -> Callable[[Progress], Server]:
-    """Return what gets a server for a component that reads its address from the variable.
+def own_server(  # noqa: PLR0913 - what decides where it is and what it is told
+    variable: str, component: Component, data: Path, *, offset: int, env: Mapping[str, str], progress: Progress
+) -> Server:
+    """Return a server for a component that reads its address from the variable; its data is kept below `data`.
 
-    Its data is kept below `data`. Raises, when called, MissingServerError that names the mend where it is not on
-    this machine and cannot be installed.
+    Raises MissingServerError that names the mend where it is not on this machine and cannot be installed.
     """
     folder = data / variable.lower().rpartition("_")[0]
     folder.mkdir(exist_ok=True)
@@ -64,17 +63,13 @@ def own_server(
     site = Site(folder, ports, password, env, component.settings, certificates)
     told = certificates.settings() if certificates is not None else {}
     variables = {component.variables[name]: text for name, text in told.items() if name in component.variables}
-
-    def get(progress: Progress) -> Server:
-        found = _BROKERS[variable].server(site, progress)
-        return replace(found, variables={**variables, **found.variables})
-
-    return get
+    found = _BROKERS[variable].server(site, progress)
+    return replace(found, variables={**variables, **found.variables})
 
 
 def defaults(variable: str) -> Mapping[str, str]:
     """Return what components read beside the address, where somebody else's broker is used and nothing is said."""
-    return _BROKERS[variable].defaults if variable in _BROKERS else {}
+    return _BROKERS[variable].defaults
 
 
 async def require_reachable(variable: str, env: Mapping[str, str], component: Component | None = None) -> None:
@@ -82,13 +77,13 @@ async def require_reachable(variable: str, env: Mapping[str, str], component: Co
 
     `component` is the one that reads the variable; its server is asked, where that can be, whether it takes us.
     """
-    broker = _BROKERS.get(variable)
-    address = broker.place.format_map(env) if broker is not None and broker.place else env[variable]
+    broker = _BROKERS[variable]
+    address = broker.place.format_map(env) if broker.place else env[variable]
     places = [_SURROUNDINGS.sub("", place) for place in address.split(",")]
-    if broker is not None and broker.default_port is not None:
+    if broker.default_port is not None:
         places = [place if ":" in place else f"{place}:{broker.default_port}" for place in places]
     await asyncio.gather(*(servers.require_reachable(variable, place) for place in places))
-    if broker is not None and broker.greeting is not None and component is not None:
+    if broker.greeting is not None and component is not None:
         for place in address.split(","):
             parts = urlsplit(place if "://" in place else f"//{place}")
             await require_welcome(variable, parts, broker.greeting, component, env)

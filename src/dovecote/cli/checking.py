@@ -3,7 +3,7 @@
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -79,23 +79,26 @@ def check_components(checkout: Path) -> Iterator[Check]:
     except (OSError, yaml.YAMLError) as error:
         yield Check("capabilities.yaml", False, str(error), "restore it: git checkout components/capabilities.yaml")
         return
+    try:
+        known = load(checkout, "settings").read_known(folder / "settings.yaml")
+    except load(checkout, "errors").LauncherError as error:
+        yield Check("settings.yaml", False, str(error), "restore it: git checkout components/settings.yaml")
+        return
     for path in sorted(folder.glob("*/**/*.yaml")):
         problem = _component_problem(path, folder, capabilities)
-        refused, told = ([problem], []) if problem else _setting_problems(checkout, path)
+        refused, told = ([problem], []) if problem else _setting_problems(checkout, path, known)
         name = str(path.relative_to(checkout))
         text = "; ".join(refused or told) or "readable"
         yield Check(name, not refused, text, f"edit {name}" if refused else "")
 
 
-def _setting_problems(checkout: Path, path: Path) -> tuple[list[str], list[str]]:
+def _setting_problems(checkout: Path, path: Path, known: Mapping[str, Any]) -> tuple[list[str], list[str]]:
     """What the sidecar would ignore or could not honour, and what is only to be told."""
-    settings, errors = load(checkout, "settings"), load(checkout, "errors")
     try:
-        known = settings.read_known(checkout / "components" / "settings.yaml")
         components = list(load(checkout, "components").read_components(path))
-    except errors.LauncherError as error:
+    except load(checkout, "errors").LauncherError as error:
         return [str(error)], []
-    found = list(settings.problems(components, known, os.environ))
+    found = list(load(checkout, "settings").problems(components, known, os.environ))
     return [one.text for one in found if not one.warn], [one.text for one in found if one.warn]
 
 
