@@ -14,7 +14,7 @@ from pydantic import JsonValue
 
 from dovecote import topics
 from dovecote.classes import class_of
-from dovecote.errors import InvalidInputError, UnavailableError, outcome
+from dovecote.errors import DovecoteError, InvalidInputError, TooLargeError, outcome
 from dovecote.messages import Message, MessageType
 from dovecote.ports import Bus, Subscription
 
@@ -76,8 +76,11 @@ class Deliveries:
         told = failure_of(message_id, topic, self._app_id, error, attempt=attempt, verdict=verdict, **more)
         try:
             await self._bus.publish(topics.FAILURES, told)
-        except UnavailableError:
-            log.exception("%s: the reason of a failed attempt at %s could not be published", *key)
+        except DovecoteError as failed:
+            if more and isinstance(failed, TooLargeError):
+                await self._tell(key, attempt, verdict, error, {})  # the event itself is among the dead letters
+            else:
+                log.exception("%s: the reason of a failed attempt at %s could not be published", *key)
 
 
 def failure_of(  # noqa: PLR0913 - what is known of a failed attempt

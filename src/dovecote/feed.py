@@ -6,7 +6,7 @@ import logging
 from typing import Final
 
 from dovecote import topics
-from dovecote.errors import UnavailableError
+from dovecote.errors import DovecoteError, TooLargeError
 from dovecote.ports import Bus
 from dovecote.results import TaskEvent
 
@@ -52,9 +52,19 @@ class Feed:
             while not self._queue.empty():
                 batch.append(self._queue.get_nowait())
             try:
-                await self._bus.publish_batch(topics.TASK_EVENTS, [event.to_message() for event in batch])
-            except UnavailableError as error:
-                log.warning("%d task events could not be published: %s", len(batch), error)
+                await self._publish(batch)
             finally:
                 for _ in batch:
                     self._queue.task_done()
+
+    async def _publish(self, events: list[TaskEvent]) -> None:
+        try:
+            await self._bus.publish_batch(topics.TASK_EVENTS, [event.to_message() for event in events])
+        except TooLargeError as error:
+            if len(events) == 1:
+                log.warning("task event %r could not be published: %s", events[0].id, error)
+                return
+            for event in events:  # only the one that is too large is lost
+                await self._publish([event])
+        except DovecoteError as error:
+            log.warning("%d task events could not be published: %s", len(events), error)

@@ -172,6 +172,8 @@ class Message(BaseModel):
             raise InvalidInputError(f"event {event.get('id')!r} is not a message: {_brief(error)}") from error
 
 
+# The attribute with a message's order key; so called by the CloudEvents extension for it.
+ORDER_KEY: Final = "partitionkey"
 # CloudEvents attribute names are lower-case letters and digits only.
 _TEXT_ATTRIBUTES: Final = {
     "correlation_id": "correlationid",
@@ -179,7 +181,7 @@ _TEXT_ATTRIBUTES: Final = {
     "conversation_id": "conversationid",
     "reply_to": "replyto",
     "idempotency_key": "idempotencykey",
-    "order_key": "partitionkey",  # so called by the CloudEvents extension for it
+    "order_key": ORDER_KEY,
 }
 _TYPES: Final = frozenset(kind.value for kind in MessageType)
 # How the id begins that a message is given which came without one.

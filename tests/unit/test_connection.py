@@ -1,6 +1,8 @@
 """What an app does when its sidecar's broker becomes another one."""
 
 import asyncio
+import contextlib
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ import pytest
 from dovecote import App
 from dovecote.dapr import connection
 from dovecote.dapr.connection import Connection
+from dovecote.errors import ConfigurationError, UnavailableError
 from dovecote.settings import Settings
 from tests.support.eventually import eventually
 
@@ -22,12 +25,16 @@ class Sidecar:
         self.kind = "pubsub.redis"
         self.asked = 0
         self.ended = 0
+        self.away = 0
 
     async def component_type(self, _: str) -> str:
         self.asked += 1
         return self.kind
 
     async def shut_down(self) -> None:
+        if self.away:
+            self.away -= 1
+            raise UnavailableError("not now")
         self.ended += 1
 
 
@@ -47,13 +54,47 @@ async def test_a_sidecar_starts_again_only_if_the_new_broker_spells_topics_in_an
     sidecar: Sidecar, kind: str, broker: str, ended: int
 ) -> None:
     one = Connection(App("writer"), Settings(capabilities=CAPABILITIES))
-    assert (await one.capabilities()).broker == "redis"
-    following = asyncio.create_task(one.follow_broker())
-    sidecar.kind = kind
-    asked = sidecar.asked
-    await eventually(lambda: sidecar.asked > asked + 3, "some looks at the broker")
-    following.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await following
+    assert (await one.subscribing()).broker == "redis"
+    sidecar.away = 2
+    async with _followed(one):
+        sidecar.kind = kind
+        asked = sidecar.asked
+        await eventually(lambda: sidecar.asked > asked + 3 or sidecar.ended, "some looks at the broker")
     assert sidecar.ended == ended
     assert (await one.capabilities()).broker == broker
+
+
+async def test_a_row_that_was_missing_is_read_as_soon_as_it_is_there(sidecar: Sidecar, tmp_path: Path) -> None:
+    file = tmp_path / "capabilities.yaml"
+    file.write_text(CAPABILITIES.read_text())
+    one = Connection(App("writer"), Settings(capabilities=file))
+    await one.subscribing()
+    sidecar.kind = "pubsub.mqtt3"
+    file.write_text("{}")
+    with pytest.raises(ConfigurationError, match="mqtt3"):
+        await one.look()
+    file.write_text(CAPABILITIES.read_text())
+    assert (await one.look()).broker == "mqtt"
+
+
+async def test_a_sidecar_that_was_told_the_new_names_is_left_alone(sidecar: Sidecar) -> None:
+    one = Connection(App("writer"), Settings(capabilities=CAPABILITIES))
+    await one.subscribing()
+    async with _followed(one):
+        sidecar.kind = "pubsub.mqtt3"
+        await eventually(lambda: sidecar.ended == 1, "the sidecar to be asked to end")
+        await one.subscribing()
+        asked = sidecar.asked
+        await eventually(lambda: sidecar.asked > asked + 3, "some more looks")
+    assert sidecar.ended == 1
+
+
+@contextlib.asynccontextmanager
+async def _followed(one: Connection) -> AsyncIterator[None]:
+    following = asyncio.create_task(one.follow_broker())
+    try:
+        yield
+    finally:
+        following.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await following

@@ -3,14 +3,14 @@
 import asyncio
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from pydantic import JsonValue
 
 from dovecote import Message, MessageType, Reject, topics
 from dovecote.delivery import Deliveries
-from dovecote.errors import BudgetError, ConflictError, ModelError, UnavailableError
+from dovecote.errors import BudgetError, ConflictError, ModelError, TooLargeError, UnavailableError
 from dovecote.messages import now
 from dovecote.ports import Handler, Subscription
 from dovecote.testing import MemoryBus
@@ -147,6 +147,21 @@ async def test_a_reason_that_cannot_be_told_does_not_change_the_verdict(caplog: 
     deliveries = Deliveries("consumer", bus, 1)
     assert await deliveries.deliver(_subscription(_raising(Reject("no"))), MESSAGE.to_cloudevent()) == "DROP"
     assert "could not be published" in caplog.text
+
+
+async def test_the_reason_of_an_event_too_large_to_repeat_goes_without_it() -> None:
+    class SmallBus(MemoryBus):
+        async def publish(self, topic: str, message: Message) -> None:
+            if "event" in cast("dict[str, Any]", message.content):
+                raise TooLargeError("over the limit")
+            await super().publish(topic, message)
+
+    bus = SmallBus()
+    event: dict[str, JsonValue] = {"specversion": "1.0", "id": "large", "time": "noon"}
+    assert await Deliveries("consumer", bus, 1).deliver(_subscription(_raising(None)), event) == "DROP"
+    (told,) = bus.events(topics.FAILURES)
+    assert told["data"]["message_id"] == "large"
+    assert "event" not in told["data"]
 
 
 async def test_no_more_handlers_run_at_once_than_the_limit() -> None:

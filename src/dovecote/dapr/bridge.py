@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING, Final
 
 from fastapi import FastAPI
 from pydantic import JsonValue
+from pydantic_core import to_json
 
-from dovecote.dapr.bus import EVENT
+from dovecote.dapr.bus import EVENT, publish_path
 from dovecote.dapr.inbound import Inbound
 from dovecote.dapr.sidecar import PUBSUB, Sidecar, failure
 from dovecote.delivery import Status
 from dovecote.errors import UnavailableError
+from dovecote.messages import ORDER_KEY
 from dovecote.ports import Subscription
 from dovecote.settings import Settings
 from dovecote.topics import Capabilities, read_capabilities
@@ -39,6 +41,7 @@ class Bridge:
     def __init__(self, sidecar: Sidecar, capabilities: Path) -> None:
         self._sidecar = sidecar
         self._file = capabilities
+        self._target: Capabilities | None = None
         self.passed: Counter[str] = Counter()
 
     async def capabilities(self, component: str = PUBSUB) -> Capabilities:
@@ -47,11 +50,10 @@ class Bridge:
 
     async def deliver(self, subscription: Subscription, event: JsonValue) -> Status:
         """Publish an event on the new broker, under the same topic; the old one keeps it until that is done."""
-        topic = (await self.capabilities(TARGET)).spell(subscription.topic)
         pause = 0.1
         while True:
             try:
-                await self._publish(topic, event)
+                await self._publish(subscription, event)
                 break
             except UnavailableError as error:
                 log.warning("%s, again in %g s", error, pause)
@@ -60,11 +62,24 @@ class Bridge:
         self.passed[subscription.topic] += 1
         return "SUCCESS"
 
-    async def _publish(self, topic: str, event: JsonValue) -> None:
-        path = f"/v1.0/publish/{TARGET}/{topic}"
-        status, body = await self._sidecar.request("POST", path, event, headers={"content-type": EVENT})
+    async def _publish(self, subscription: Subscription, event: JsonValue) -> None:
+        if self._target is None:
+            self._target = await self.capabilities(TARGET)
+        topic = self._target.spell(subscription.topic)
+        path = publish_path(TARGET, topic, _metadata(self._target, subscription, event))
+        # What was read raw may be any JSON, which the sidecar would take for a CloudEvent.
+        headers = {} if subscription.raw else {"content-type": EVENT}
+        status, body = await self._sidecar.request("POST", path, to_json(event), headers=headers)
         if status >= HTTPStatus.MULTIPLE_CHOICES:
-            raise failure(f"publishing to {topic!r} on the new broker", status, body)
+            raise failure(f"publishing to {subscription.topic!r} on the new broker", status, body)
+
+
+def _metadata(broker: Capabilities, subscription: Subscription, event: JsonValue) -> dict[str, str]:
+    metadata = {"rawPayload": "true"} if subscription.raw else {}
+    key = event.get(ORDER_KEY) if isinstance(event, dict) else None
+    if key is not None and broker.order_metadata:
+        metadata[broker.order_metadata] = str(key)
+    return metadata
 
 
 def bridge_of(app: "App", settings: Settings) -> FastAPI:

@@ -30,25 +30,27 @@ class DaprBus:
 
     async def publish(self, topic: str, message: Message) -> None:
         """Return when the broker has taken it; UnavailableError otherwise, TooLargeError for one over its limit."""
-        metadata = _metadata(await self._capabilities(), message)
+        broker = await self._capabilities()
+        metadata = _metadata(broker, message)
         keep = copy_to_keep(topic, message)
-        if keep and (await self._capabilities()).retained:
+        if keep and broker.retained:
             metadata["retain"] = "true"
-        await self._publish(topic, message, metadata)
+        await self._publish(broker, topic, message, metadata)
         if keep:
-            await self._publish(topics.VALUES, keep, {})
+            await self._publish(broker, topics.VALUES, keep, {})
 
     async def publish_content(self, topic: str, content: dict[str, JsonValue]) -> None:
         """Publish a bare JSON object, which the sidecar is to leave as it is."""
         broker = await self._capabilities()
-        broker.check_size(topic, str(content.get("id")), len(to_json(content)))
+        body = to_json(content)
+        broker.check_size(topic, str(content.get("id")), len(body))
         keep = content_to_keep(topic, content)
-        retain = "&metadata.retain=true" if keep and broker.retained else ""
-        path = f"/v1.0/publish/{class_of(topic).component}/{broker.spell(topic)}?metadata.rawPayload=true{retain}"
-        status, body = await self._sidecar.request("POST", path, content, limit=_LIMIT)
-        _check(topic, status, body)
+        metadata = {"rawPayload": "true"}
+        if keep and broker.retained:
+            metadata["retain"] = "true"
+        await self._post(topic, _path(broker, topic, metadata), body, {})
         if keep:
-            await self._publish(topics.VALUES, keep, {})
+            await self._publish(broker, topics.VALUES, keep, {})
 
     async def publish_batch(self, topic: str, messages: Sequence[Message]) -> None:
         """Publish several in one call; UnavailableError names those that were not taken."""
@@ -66,29 +68,42 @@ class DaprBus:
             }
             for number, message in enumerate(messages)
         ]
-        for message, entry in zip(messages, entries, strict=True):
-            broker.check_size(topic, message.id, len(to_json(entry["event"])))
-        path = f"/v1.0/publish/bulk/{class_of(topic).component}/{broker.spell(topic)}"
-        status, body = await self._sidecar.request("POST", path, entries, limit=_LIMIT)
-        failed = from_json(body).get("failedEntries", []) if body else []
+        body = to_json(entries)
+        if len(body) > broker.max_message_bytes:
+            for message, entry in zip(messages, entries, strict=True):
+                broker.check_size(topic, message.id, len(to_json(entry["event"])))
+        path = publish_path(class_of(topic).component, broker.spell(topic), {}, bulk=True)
+        status, answer = await self._sidecar.request("POST", path, body, limit=_LIMIT)
+        failed = from_json(answer).get("failedEntries", []) if answer else []
         if failed:
             first = failed[0]
             raise UnavailableError(
                 f"{len(failed)} of {len(messages)} messages to {topic!r} were not taken; "
                 f"the first was {messages[int(first['entryId'])].id!r}: {first.get('error')}"
             )
-        _check(topic, status, body)
+        _check(topic, status, answer)
 
-    async def _publish(self, topic: str, message: Message, metadata: Mapping[str, str]) -> None:
-        broker = await self._capabilities()
+    async def _publish(
+        self, broker: Capabilities, topic: str, message: Message, metadata: Mapping[str, str]
+    ) -> None:
         event = to_json(message.to_cloudevent())
         broker.check_size(topic, message.id, len(event))
-        query = urlencode({f"metadata.{name}": value for name, value in metadata.items()})
-        path = f"/v1.0/publish/{class_of(topic).component}/{broker.spell(topic)}"
-        status, body = await self._sidecar.request(
-            "POST", f"{path}?{query}" if query else path, event, headers={"content-type": EVENT}, limit=_LIMIT
-        )
-        _check(topic, status, body)
+        await self._post(topic, _path(broker, topic, metadata), event, {"content-type": EVENT})
+
+    async def _post(self, topic: str, path: str, body: bytes, headers: Mapping[str, str]) -> None:
+        status, answer = await self._sidecar.request("POST", path, body, headers=headers, limit=_LIMIT)
+        _check(topic, status, answer)
+
+
+def publish_path(component: str, topic: str, metadata: Mapping[str, str], *, bulk: bool = False) -> str:
+    """Where the sidecar takes messages for a topic, in the broker's spelling, with metadata for the broker."""
+    query = urlencode({f"metadata.{name}": value for name, value in metadata.items()})
+    path = f"/v1.0/publish/{'bulk/' if bulk else ''}{component}/{topic}"
+    return f"{path}?{query}" if query else path
+
+
+def _path(broker: Capabilities, topic: str, metadata: Mapping[str, str]) -> str:
+    return publish_path(class_of(topic).component, broker.spell(topic), metadata)
 
 
 def _metadata(broker: Capabilities, message: Message) -> dict[str, str]:

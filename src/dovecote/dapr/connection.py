@@ -38,6 +38,7 @@ class Connection:
         self._sidecar = Sidecar(settings.dapr_http_port)
         self._capabilities: Capabilities | None = None
         self._broker = ""
+        self._told: Capabilities | None = None
         self._workflows = DaprWorkflows(settings.dapr_grpc_port)
         self._model = DaprModel(self._sidecar, settings.dapr_grpc_port)
         self._worker_started = False
@@ -66,10 +67,15 @@ class Connection:
         """The active broker's row, by the component type that the sidecar reports now."""
         kind = await self._sidecar.component_type(PUBSUB)
         if self._capabilities is None or kind != self._broker:
+            self._capabilities = read_capabilities(self._settings.capabilities, kind)
             log.log(logging.WARNING if self._broker else logging.INFO, "component %r is now %s", PUBSUB, kind)
             self._broker = kind
-            self._capabilities = read_capabilities(self._settings.capabilities, kind)
         return self._capabilities
+
+    async def subscribing(self) -> Capabilities:
+        """The row by which the sidecar, which asks for subscriptions, is told the names of topics."""
+        self._told = await self.look()
+        return self._told
 
     async def follow_broker(self) -> None:
         """Subscribe anew when the component file has become another broker's while the system runs.
@@ -79,10 +85,10 @@ class Connection:
         """
         while True:
             await asyncio.sleep(_LOOK)
-            before = self._capabilities
             try:
-                if before is not None and (await self.look()).names != before.names:
+                if self._told is not None and (await self.look()).names != self._told.names:
                     await self._sidecar.shut_down()
+                    self._told = None  # the next sidecar asks anew
             except DovecoteError as error:
                 log.error("the broker has changed, and topics keep their names: %s", error)  # noqa: TRY400 - the cause is no bug
 
@@ -131,7 +137,7 @@ async def connect(app: "App", api: FastAPI, settings: Settings) -> AsyncIterator
     Returns at once: the sidecar looks for the app's port first, and the app must listen by then.
     """
     connection = Connection(app, settings)
-    Inbound(api, app, connection.deliveries, connection.look)
+    Inbound(api, app, connection.deliveries, connection.subscribing)
     tasks = [asyncio.create_task(work()) for work in (connection.start_worker, connection.follow_broker)]
     try:
         yield connection.ports
