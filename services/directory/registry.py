@@ -10,9 +10,9 @@ from typing import Final
 
 from dovecote import App, Write
 from dovecote.directory import LEASE, Presence, Registration
-from dovecote.errors import ConflictError, DovecoteError
+from dovecote.errors import ConflictError, DovecoteError, is_retryable
 from dovecote.messages import now
-from services.directory.roster import Roster
+from services.directory.roster import Announcement, Roster
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +80,7 @@ class Registry:
             with contextlib.suppress(asyncio.CancelledError):
                 await watching
             with contextlib.suppress(DovecoteError):
-                await self.tell()
+                await self._tell(await self._roster())
 
     async def _watch(self) -> None:
         """Who lives has the time of one lease to renew after a start, and after a failure of the store."""
@@ -90,56 +90,76 @@ class Registry:
         while True:
             self._news.clear()
             try:
-                if clock() >= begin:
-                    await self.sweep()
-                await self.tell()
+                roster = await (self.sweep() if clock() >= begin else self._roster())
             except DovecoteError as error:
-                log.warning("who is online could not be looked at or told: %s", error)
+                log.warning("who is online could not be looked at: %s", error)
                 begin = clock() + heartbeat * LEASE
             except Exception:
-                log.exception("who is online could not be looked at or told")
+                log.exception("who is online could not be looked at")
+            else:
+                await self._try_to_tell(roster)
             # Not wait_for, which in Python 3.11 may take a cancellation for the event.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(heartbeat / _SWEEPS):
                     await self._news.wait()
 
-    async def sweep(self) -> None:
-        """Take the replicas whose leases have lapsed from the roster."""
-        held = (await self._roster()).leases()
+    async def sweep(self) -> Roster:
+        """Take the replicas whose leases have lapsed from the roster; returns it as it is then."""
+        roster = await self._roster()
+        held = roster.leases()
         leases = await self._app.running.ports.state.get_many([_key(*one) for one in held])
         lapsed = [one for one in held if _key(*one) not in leases]
         if not lapsed:
-            return
+            return roster
 
         def take(roster: Roster) -> None:
             for app_id, replica in lapsed:
                 roster.lapse(app_id, replica, now())
 
-        await self._change(take)
+        return await self._change(take)
 
-    async def tell(self) -> None:
+    async def _try_to_tell(self, roster: Roster) -> None:
+        try:
+            await self._tell(roster)
+        except DovecoteError as error:
+            log.warning("who is online could not be told: %s", error)
+        except Exception:
+            log.exception("who is online could not be told")
+
+    async def _tell(self, roster: Roster) -> None:
         """Publish what is untold: what was written here, and what another replica of the directory left behind."""
-        due = [
-            one
-            for one in (await self._roster()).untold
-            if one.message.id in self._mine or now() - one.message.timestamp > _ABANDONED
-        ]
-        for one in due:
+        told: set[str] = set()
+        try:
+            for one in roster.untold:
+                if one.message.id in self._mine or now() - one.message.timestamp > _ABANDONED:
+                    await self._publish(one)
+                    told.add(one.message.id)
+        finally:
+            # Also where a later one failed: what is told is not told again.
+            if told:
+                await self._forget(told)
+
+    async def _publish(self, one: Announcement) -> None:
+        try:
             await self._app.running.ports.bus.publish(one.topic, one.message)
-        if due:
-            told = {one.message.id for one in due}
+        except DovecoteError as error:
+            # Those after it wait for one that may get through later, so that all come in order.
+            if is_retryable(error):
+                raise
+            log.error("%r is not told on %r: %s", one.message.content, one.topic, error)  # noqa: TRY400 - the cause is no bug
 
-            def drop(roster: Roster) -> None:
-                roster.untold = [one for one in roster.untold if one.message.id not in told]
+    async def _forget(self, told: set[str]) -> None:
+        def drop(roster: Roster) -> None:
+            roster.untold = [one for one in roster.untold if one.message.id not in told]
 
-            await self._change(drop)
-            self._mine -= told
+        await self._change(drop)
+        self._mine -= told
 
     async def _roster(self) -> Roster:
         item = await self._app.running.ports.state.get(_ROSTER)
         return Roster.model_validate(item.value) if item else Roster()
 
-    async def _change(self, change: Callable[[Roster], None]) -> None:
+    async def _change(self, change: Callable[[Roster], None]) -> Roster:
         state = self._app.running.ports.state
         async with self._writing:
             while True:
@@ -148,7 +168,7 @@ class Registry:
                 after = before.model_copy(deep=True)
                 change(after)
                 if after == before:
-                    return
+                    return before
                 write = Write(
                     _ROSTER, after.model_dump(mode="json"), etag=item.etag if item else None, create=not item
                 )
@@ -161,6 +181,7 @@ class Registry:
         if new := {one.message.id for one in after.untold} - known:
             self._mine |= new
             self._news.set()
+        return after
 
 
 def _key(app_id: str, replica: str) -> str:

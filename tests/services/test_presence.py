@@ -2,6 +2,7 @@
 
 import asyncio
 import importlib.util
+import itertools
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest_asyncio
 
 from dovecote import Agent, App, Message, topics
 from dovecote.directory import Directory, Registration
+from dovecote.errors import TooLargeError, UnavailableError
 from dovecote.settings import Settings
 from dovecote.testing import Network
 from services.directory.main import app as directory
@@ -47,6 +49,11 @@ async def _value(app_id: str) -> Any:
     """What somebody who comes later is told."""
     value = await listener.running.values.last(topics.client_status(app_id))
     return value and value.content
+
+
+def _untold(net: Network) -> Any:
+    """What the directory still has to tell."""
+    return net.state("directory").values()["roster"]["untold"]
 
 
 async def _becomes(net: Network, app_id: str, state: str) -> None:
@@ -135,6 +142,63 @@ async def test_what_could_not_be_told_is_told_when_the_broker_is_back(net: Netwo
     assert await _value("clerk") == ONLINE
     net.bus.available = True
     await _becomes(net, "clerk", CLEAN)
+
+
+async def test_a_lease_that_lapses_while_the_broker_is_away_is_noticed(net: Network) -> None:
+    client = Directory(net.invoke)
+    net.bus.available = False
+    await client.register(_lease())
+
+    async def lapsed() -> bool:
+        found = await client.presence("writer")
+        return found is not None and found.state == UNGRACEFUL
+
+    await eventually(lapsed, "the lapse, in the directory")
+    assert heard == []
+    net.bus.available = True
+    await _becomes(net, "writer", UNGRACEFUL)
+    await net.bus.settled()
+    assert heard == [ONLINE, UNGRACEFUL]
+
+
+async def test_what_cannot_be_told_for_good_is_logged_and_does_not_hold_up_the_rest(
+    net: Network, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    publish = net.bus.publish
+
+    async def refuse_some(topic: str, message: Message) -> None:
+        if topic == topics.client_status("nobody"):
+            raise TooLargeError("it is too large")
+        await publish(topic, message)
+
+    monkeypatch.setattr(net.bus, "publish", refuse_some)
+    client = Directory(net.invoke)
+    await client.register(_lease().model_copy(update={"app_id": "nobody"}))
+    await client.register(_lease())
+    await _becomes(net, "writer", ONLINE)
+    await eventually(lambda: _untold(net) == [], "the end of what is untold")
+    assert "'online' is not told on 'client_status/nobody': it is too large" in caplog.text
+
+
+async def test_news_come_in_their_order_and_once_however_the_broker_fails(
+    net: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish, fails = net.bus.publish, itertools.cycle([False, True, True])
+
+    async def fail_often(topic: str, message: Message) -> None:
+        if topic == topics.client_status("writer") and next(fails):
+            raise UnavailableError("not now")
+        await publish(topic, message)
+
+    monkeypatch.setattr(net.bus, "publish", fail_often)
+    client = Directory(net.invoke)
+    for _ in range(3):
+        await client.register(_lease())
+        await client.leave(_lease())
+    await eventually(lambda: _untold(net) == [], "the end of what is untold")
+    await net.bus.settled()
+    told = [event["data"] for event in net.bus.events(topics.client_status("writer"))]
+    assert told == [ONLINE, CLEAN] * 3
 
 
 async def test_a_stopped_directory_has_told_that_it_left(net: Network) -> None:
