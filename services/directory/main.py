@@ -31,13 +31,13 @@ async def running(kind: Kind | None = None) -> list[Registration]:
 @directory.router.get("/presence")
 async def presence() -> list[Presence]:
     """Every app that ever announced itself: whether it is online, and since when that is so."""
-    return [*(await registry.presence()).values()]
+    return await registry.presence()
 
 
 @directory.router.get("/presence/{app_id}")
 async def presence_of(app_id: str) -> Presence:
     """Whether an app is online."""
-    found = (await registry.presence()).get(app_id)
+    found = await registry.presence_of(app_id)
     if found is None:
         raise NotFoundError(f"no app {app_id!r} has ever announced itself")
     return found

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 import math
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import timedelta
 from typing import Final
 
@@ -12,7 +12,7 @@ from dovecote import App, Write
 from dovecote.directory import LEASE, Presence, Registration
 from dovecote.errors import ConflictError, DovecoteError, is_retryable
 from dovecote.messages import now
-from services.directory.roster import Announcement, Roster
+from services.directory.roster import Announcement, Entry, Roster
 
 log = logging.getLogger(__name__)
 
@@ -49,21 +49,27 @@ class Registry:
 
     async def running(self) -> list[Registration]:
         """All whose lease holds, by app-id."""
-        return await self._holding(await self._roster())
+        return await self._holding((await self._roster()).leases())
 
-    async def presence(self) -> dict[str, Presence]:
+    async def presence(self) -> list[Presence]:
         """Every app that ever announced itself, by app-id."""
         roster = await self._roster()
-        rows = {
-            app_id: Presence(app_id=app_id, kind=entry.kind, state=entry.state, since=entry.since)
-            for app_id, entry in sorted(roster.apps.items())
-        }
-        for registration in await self._holding(roster):
+        rows = {app_id: _presence(entry) for app_id, entry in sorted(roster.apps.items())}
+        for registration in await self._holding(roster.leases()):
             rows[registration.app_id].replicas.append(registration)
-        return rows
+        return [*rows.values()]
 
-    async def _holding(self, roster: Roster) -> list[Registration]:
-        leases = await self._app.running.ports.state.get_many([_key(*one) for one in roster.leases()])
+    async def presence_of(self, app_id: str) -> Presence | None:
+        """One app's; None if it never announced itself."""
+        entry = (await self._roster()).apps.get(app_id)
+        if entry is None:
+            return None
+        found = _presence(entry)
+        found.replicas = await self._holding([(app_id, replica) for replica in entry.replicas])
+        return found
+
+    async def _holding(self, held: Sequence[tuple[str, str]]) -> list[Registration]:
+        leases = await self._app.running.ports.state.get_many([_key(*one) for one in held])
         rows = [Registration.model_validate(lease.value) for lease in leases.values()]
         return sorted(rows, key=lambda row: (row.app_id, row.replica))
 
@@ -182,6 +188,10 @@ class Registry:
             self._mine |= new
             self._news.set()
         return after
+
+
+def _presence(entry: Entry) -> Presence:
+    return Presence(app_id=entry.app_id, kind=entry.kind, state=entry.state, since=entry.since)
 
 
 def _key(app_id: str, replica: str) -> str:

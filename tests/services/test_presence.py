@@ -3,7 +3,7 @@
 import asyncio
 import importlib.util
 import itertools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import pytest
@@ -12,6 +12,7 @@ import pytest_asyncio
 from dovecote import Agent, App, Message, topics
 from dovecote.directory import Directory, Registration
 from dovecote.errors import TooLargeError, UnavailableError
+from dovecote.ports import Item
 from dovecote.settings import Settings
 from dovecote.testing import Network
 from services.directory.main import app as directory
@@ -105,6 +106,26 @@ async def test_an_app_of_which_one_replica_is_left_is_online(net: Network) -> No
     await _becomes(net, "writer", ONLINE)
     await _becomes(net, "writer", UNGRACEFUL)
     assert heard == [ONLINE, UNGRACEFUL]
+
+
+async def test_who_asks_for_one_app_is_told_its_replicas_and_no_others_lease_is_read(
+    net: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = Directory(net.invoke)
+    for replica in ("2", "1"):
+        await client.register(_lease(replica).model_copy(update={"lease": 60}))
+    state = net.state("directory")
+    get_many, read = state.get_many, list[str]()
+
+    async def note(keys: Sequence[str]) -> dict[str, Item]:
+        read.extend(keys)
+        return await get_many(keys)
+
+    monkeypatch.setattr(state, "get_many", note)
+    found = await registry.presence_of("writer")
+    assert found is not None
+    assert [row.replica for row in found.replicas] == ["1", "2"]
+    assert set(read) == {"lease:writer:1", "lease:writer:2"}
 
 
 async def test_an_app_that_never_was_is_not_found(net: Network) -> None:
