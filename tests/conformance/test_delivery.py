@@ -67,7 +67,7 @@ async def test_the_same_message_twice_has_one_effect(fleet: Fleet) -> None:
     """A message that the broker delivers twice has its effect once."""
     message = event()
     await asyncio.gather(fleet.publish(message), fleet.publish(message))
-    await fleet.handled(message)
+    await fleet.again(message, 2)
     assert await fleet.effects(message) == [1]
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import httpx
 import pytest
 
 from deploy.local.brokers import mosquitto
@@ -57,10 +58,20 @@ def system(checkout: Path, server: Server, tmp_path: Path) -> Iterator[Whole]:
         yield running
 
 
+def brokers(system: Whole) -> set[str]:
+    """The types of the component `pubsub` that the sidecars have now."""
+    found: set[str] = set()
+    for app in system.system.apps:
+        loaded = httpx.get(f"{system.system.sidecar_url(app)}/v1.0/metadata", trust_env=False).json()["components"]
+        found |= {component["type"] for component in loaded if component["name"] == "pubsub"} or {"none"}
+    return found
+
+
 @pytest.mark.promise("ARG-01")
 def test_editing_the_active_component_file_changes_the_broker_under_way(
     system: Whole, checkout: Path, documents: Path
 ) -> None:
+    assert brokers(system) == {"pubsub.redis"}
     system.model.set_script(SCRIPT)
     with ThreadPoolExecutor(QUESTIONS) as pool:
         answers = [pool.submit(system.ask, f"Question {number}?", documents, 120) for number in range(QUESTIONS)]
@@ -70,5 +81,6 @@ def test_editing_the_active_component_file_changes_the_broker_under_way(
         results = [answer.result() for answer in answers]
     assert [result["status"] for result in results] == ["completed"] * QUESTIONS
     assert system.balance("till") == QUESTIONS
+    wait_until(lambda: brokers(system) == {"pubsub.mqtt3"}, "the other broker at each sidecar", 60)
     later = system.ask("And now?", docs=documents)
     assert later["status"] == "completed"

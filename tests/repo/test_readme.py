@@ -1,5 +1,6 @@
 """The README: every command in it is run here or by the test that is named, and its lists are true."""
 
+import hashlib
 import importlib.util
 import json
 import os
@@ -103,6 +104,15 @@ class Shell:
         self.env = {name: value for name, value in os.environ.items() if name not in unset}
         self.env |= {"STAMP": str(stamp), "PYTHONUNBUFFERED": "1"}
 
+    def code(self) -> str:
+        """A hash of the files of the library and the services, except what Python compiles."""
+        found = hashlib.sha256()
+        for root in ("src", "services"):
+            for path in sorted(path for path in (self.folder / root).rglob("*") if path.is_file()):
+                if path.suffix != ".pyc":
+                    found.update(str(path.relative_to(self.folder)).encode() + path.read_bytes())
+        return found.hexdigest()
+
     def run(self, command: str) -> subprocess.CompletedProcess[str]:
         """Run a command to its end."""
         return subprocess.run(
@@ -193,9 +203,11 @@ def test_the_commands_of_the_first_screen_do_what_is_shown(shell: Shell) -> None
 @pytest.mark.promise("ARG-01")
 @pytest.mark.parametrize("broker", ["redis", "mqtt"])
 def test_the_system_runs_by_hand(shell: Shell, broker: str) -> None:
+    before = shell.code()
     run_file = shell.folder / "dapr.yaml"
-    lines = run_file.read_text().replace("- ./components/pubsub/redis", f"- ./components/pubsub/{broker}")
-    run_file.write_text(lines)
+    lines, active = run_file.read_text(), "- ./components/pubsub/redis"
+    assert lines.count(active) == 1
+    run_file.write_text(lines.replace(active, f"- ./components/pubsub/{broker}"))
     runtime = get_runtime(Progress())
     shell.env["PATH"] = f"{runtime.dapr.parent}{os.pathsep}{shell.env['PATH']}"
     shell.env["DAPR_RUNTIME_PATH"] = str(runtime.home)
@@ -209,14 +221,17 @@ def test_the_system_runs_by_hand(shell: Shell, broker: str) -> None:
         # The apps start by themselves here, each importing what it needs.
         wait_until(answered, "an answer", 300)
         assert "1024" in last[0].stdout, output.read_text()
+    assert shell.code() == before
 
 
 @pytest.mark.promise("ARG-01", "MQT-06")
 def test_make_run_takes_another_broker(shell: Shell) -> None:
+    before = shell.code()
     done = shell.run("make run BROKER=mqtt ONCE=1")
     assert done.returncode == 0, done.stderr
     assert shown_answer(RUN) in shape(done.stdout)
     assert "mosquitto" in done.stdout + done.stderr
+    assert shell.code() == before
 
 
 def load(text: str, name: str, folder: Path) -> Any:

@@ -95,6 +95,7 @@ def _brokers() -> list[str]:
     return sorted({*known, *(row["broker"] for row in rows.values())})
 
 
+@pytest.mark.promise("ARG-01")
 def test_no_python_of_library_or_services_names_a_broker() -> None:
     named = re.compile("|".join(map(re.escape, _brokers())), re.IGNORECASE)
     found = [
