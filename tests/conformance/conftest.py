@@ -1,6 +1,7 @@
 """One fleet for each transport, and what is told of it at the end."""
 
 import os
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -24,10 +25,14 @@ HERE = Path(__file__).parent
 
 @dataclass
 class Run:
-    """What this run has of the brokers: how each was come by, or why it was not."""
+    """What this run has of the brokers: how each was come by, or why it was not.
+
+    `left_out` counts the tests that would restart a broker which somebody else runs.
+    """
 
     setups: dict[str, BrokerSetup] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
+    left_out: Counter[str] = field(default_factory=Counter)
     open: ExitStack = field(default_factory=ExitStack)
 
 
@@ -67,7 +72,8 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     run = session.config.stash.get(RUN, None)
-    if run and run.missing and os.environ.get("CI") and session.exitstatus == pytest.ExitCode.OK:
+    not_run = run and (run.missing or run.left_out)
+    if not_run and os.environ.get("CI") and session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
@@ -79,7 +85,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     terminalreporter.section("conformance")
     terminalreporter.write_line(render(TRANSPORTS, cells))
     origins = {name: setup.origin for name, setup in run.setups.items()}
-    for line in told(origins, run.missing, must_run=bool(os.environ.get("CI"))):
+    for line in told(origins, run.missing, run.left_out, must_run=bool(os.environ.get("CI"))):
         terminalreporter.write_line(line)
 
 
@@ -139,8 +145,13 @@ def _to_be_had(run: Run, transport: str, item: pytest.Item, config: pytest.Confi
             run.setups[transport] = run.open.enter_context(broker_setup(transport, folder))
         except BrokerNotRunError as error:
             run.missing[transport] = str(error)
+    if transport in run.missing:
+        return False
     given = any(variable in os.environ for variable in address_variables(transport))
-    return transport in run.setups and not (given and item.get_closest_marker("restarts_broker"))
+    if given and item.get_closest_marker("restarts_broker"):
+        run.left_out[transport] += 1
+        return False
+    return True
 
 
 def _cells(reporter: pytest.TerminalReporter) -> dict[tuple[str, str], Cell]:

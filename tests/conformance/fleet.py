@@ -17,6 +17,8 @@ from tests.support.eventually import eventually
 
 LIMIT: Final = 240.0
 """Seconds within which what must come has come: a broker may need 70 for each consumer that hangs."""
+MODEL_SECONDS: Final = 0.5
+"""How long the worker's model takes, so that tasks are under way when something is killed."""
 REPLICAS: Final = {"alpha": 3, "beta": 1, "lead": 1, "worker": 2, "directory": 1, "recorder": 1}
 """The apps: alpha competes with itself, beta also publishes, lead asks worker."""
 

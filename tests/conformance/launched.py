@@ -21,7 +21,7 @@ from dovecote.errors import UnavailableError
 from dovecote.problems import read_answer
 from dovecote.topics import Capabilities
 from tests.conformance.apps.receiver import NEWS
-from tests.conformance.fleet import REPLICAS, Fleet, names
+from tests.conformance.fleet import MODEL_SECONDS, REPLICAS, Fleet, names
 from tests.conformance.logbook import Entry, Logbook
 from tests.support.brokers import BrokerSetup
 from tests.support.eventually import eventually
@@ -38,7 +38,16 @@ _MODULES: Final = {
 logger = logging.getLogger(__name__)
 _SERVERS: Final = {"mqtt": "mosquitto"}  # others are called as their folder of components/pubsub
 _PORTS: Final = dict.fromkeys(("port", "http_port", "grpc_port", "internal_grpc_port", "metrics_port"), 0)
-_SCRIPT: Final = {"rules": [{"name": "work", "when": {"system": "You are the worker"}, "text": "Done: {question}"}]}
+_SCRIPT: Final = {
+    "rules": [
+        {
+            "name": "work",
+            "when": {"system": "You are the worker"},
+            "delay": MODEL_SECONDS,
+            "text": "Done: {question}",
+        }
+    ]
+}
 _READY_SECONDS: Final = 120.0
 
 

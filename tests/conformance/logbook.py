@@ -7,7 +7,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from datetime import datetime
-from typing import Any, Final, Literal, Protocol
+from typing import Final, Literal, Protocol
 
 from pydantic import BaseModel, Field
 
@@ -110,8 +110,3 @@ class Logbook:
         """Keep an app's handlers of a message waiting at a step."""
         hold = self.orders[message.id] = Hold(app, step)
         return hold
-
-    def seen(self, content: Any, app: str = "alpha") -> list[Message]:
-        """Messages of that content that an app has handled."""
-        rows = [row for rows in self.entries.values() for row in rows if (row.app, row.step) == (app, "after")]
-        return [row.message for row in rows if row.message.content == content]

@@ -16,7 +16,7 @@ from services.recorder.main import app as recorder
 from tests.conformance.apps.lead import lead
 from tests.conformance.apps.receiver import NEWS, receiver
 from tests.conformance.apps.worker import worker
-from tests.conformance.fleet import REPLICAS, Fleet, names
+from tests.conformance.fleet import MODEL_SECONDS, REPLICAS, Fleet, names
 
 
 class MemoryFleet(Fleet):
@@ -72,7 +72,8 @@ class MemoryFleet(Fleet):
         """An app in memory is ready as soon as it runs."""
 
 
-def _answer(messages: Sequence[ChatMessage], _: Any) -> str:
+async def _answer(messages: Sequence[ChatMessage], _: Any) -> str:
+    await asyncio.sleep(MODEL_SECONDS)
     return f"Done: {messages[-1].content}"
 
 

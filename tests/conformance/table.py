@@ -29,11 +29,20 @@ def render(brokers: Mapping[str, Capabilities], cells: Mapping[tuple[str, str], 
     return "\n".join([*lines, "", *(f"({number}) {reason}" for reason, number in reasons.items())]) + "\n"
 
 
-def told(origins: Mapping[str, str], missing: Mapping[str, str], *, must_run: bool) -> list[str]:
-    """A line for each broker: how the one that ran was come by, or why another did not run."""
+def told(
+    origins: Mapping[str, str], missing: Mapping[str, str], left_out: Mapping[str, int], *, must_run: bool
+) -> list[str]:
+    """A line for each broker: how the one that ran was come by, or why another did not run.
+
+    `left_out` counts, of one that ran, the tests that did not, since they would restart somebody else's server.
+    """
     failed = ", which is a failure where CI is set" if must_run else ""
+    parts = {
+        name: f"; {count} of its tests not run, they restart the broker and somebody else runs it{failed}"
+        for name, count in left_out.items()
+    }
     return [
-        *(f"{name}: ran, {origin}" for name, origin in origins.items()),
+        *(f"{name}: ran, {origin}{parts.get(name, '')}" for name, origin in origins.items()),
         *(f"{name}: not run, {reason}{failed}" for name, reason in missing.items()),
     ]
 
