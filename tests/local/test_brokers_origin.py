@@ -12,7 +12,7 @@ from tests.support.brokers import BrokerNotRunError, broker_setup
 @pytest.fixture(autouse=True)
 def no_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tests.support.containers.has_image", lambda _: False)
-    for variable in ("MQTT_URL", "KAFKA_BROKERS", "REDIS_HOST"):
+    for variable in ("MQTT_URL", "KAFKA_BROKERS", "REDIS_HOST", "ZEROMQ_HOST"):
         monkeypatch.delenv(variable, raising=False)
 
 

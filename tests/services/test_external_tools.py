@@ -115,7 +115,6 @@ async def letters(net: Network, content: Any) -> Any:
     return await eventually(look, "the dead letter with its reason")
 
 
-@pytest.mark.promise("ARG-09")
 async def test_a_plan_calls_a_tool_that_only_knows_the_broker() -> None:
     async with running(_orchestrator()) as net:
         await register(net)

@@ -85,6 +85,14 @@ async def test_an_app_that_stops_has_left_cleanly(net: Network) -> None:
 
 
 @pytest.mark.promise("MQT-05")
+async def test_an_apps_registration_holds_for_one_and_a_half_heartbeats(net: Network) -> None:
+    for name in ("directory", "recorder", "clerk", "listener"):
+        await _becomes(net, name, ONLINE)
+    leases = {row.app_id: row.lease for row in await Directory(net.invoke).running()}
+    assert leases == dict.fromkeys(("directory", "recorder", "clerk", "listener"), pytest.approx(1.5 * HEARTBEAT))
+
+
+@pytest.mark.promise("MQT-05")
 async def test_an_app_that_is_silent_for_one_and_a_half_heartbeats_is_gone_ungracefully(net: Network) -> None:
     client = Directory(net.invoke)
     await client.register(_lease())

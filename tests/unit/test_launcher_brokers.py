@@ -248,17 +248,20 @@ def test_a_java_that_is_too_old_is_named(commands: Path, progress: Progress) -> 
 
 def test_kafka_answers_once_it_takes_requests_and_not_when_it_only_listens(listener: socket.socket) -> None:
     port = listener.getsockname()[1]
+    listener.settimeout(10)
 
     def take() -> None:
         connection, _ = listener.accept()
         with connection:
+            connection.settimeout(10)
             size, key = struct.unpack(">ih", connection.recv(6))
             if (size, key) == (10, 18):
                 connection.sendall(b"\0\0\0\6\0\0\0\1\0\0")
 
-    taking = threading.Thread(target=take)
+    taking = threading.Thread(target=take, daemon=True)
     taking.start()
     assert asyncio.run(answers(port))
-    taking.join()
+    taking.join(10)
+    assert not taking.is_alive()
     listener.close()
     assert not asyncio.run(answers(port))

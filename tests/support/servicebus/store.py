@@ -52,14 +52,14 @@ class Locked:
 
 
 class Store:
-    """A namespace in a file (None: in memory); its clock tells seconds since 1970.
+    """A namespace in a file; its clock tells seconds since 1970.
 
     A lock lasts `lock_seconds`; what was delivered `max_deliveries` times and came back each time is a dead letter.
     """
 
     def __init__(
         self,
-        path: Path | None,
+        path: Path,
         *,
         lock_seconds: float,
         max_deliveries: int,
@@ -68,7 +68,7 @@ class Store:
         self._lock_seconds = lock_seconds
         self._max_deliveries = max_deliveries
         self._clock = clock
-        self._db = sqlite3.connect(path or ":memory:", isolation_level=None)
+        self._db = sqlite3.connect(path, isolation_level=None)
         self._db.executescript(_SCHEMA)
         # Nobody holds a lock of an earlier run.
         self._db.execute("UPDATE message SET token = NULL, locked_until = NULL WHERE token IS NOT NULL")
