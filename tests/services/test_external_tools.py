@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from dovecote import Agent, Message, MessageType, Orchestrator, PlanContext, topics
 from dovecote.directory import Directory, Registration
 from dovecote.errors import NotFoundError
-from dovecote.ports import Completion, ToolCall
+from dovecote.ports import Completion, Subscription, ToolCall
 from dovecote.settings import Settings
 from dovecote.testing import Network, ScriptedModel
 from services.directory.main import app as directory
@@ -338,6 +338,50 @@ async def test_a_tool_with_a_lease_is_gone_when_it_does_not_renew_it() -> None:
             return await names() == ["other"]
 
         await eventually(lapsed, "the end of the lease")
+
+
+async def test_a_tool_whose_answers_cannot_be_heard_yet_does_not_make_the_others_lapse() -> None:
+    asked, opened = asyncio.Event(), asyncio.Event()
+
+    async def names() -> list[str]:
+        return sorted(row.capabilities[0] for row in await announced(net))
+
+    async def only_scale() -> bool:
+        return await names() == ["scale"]
+
+    async def both() -> bool:
+        return await names() == ["scale", "stuck"]
+
+    async with running() as net:
+        await register(net)
+        ports = gateway.state.dovecote.running.ports
+        listen = ports.listen
+
+        @asynccontextmanager
+        async def hang(subscription: Subscription) -> AsyncIterator[None]:
+            asked.set()
+            await opened.wait()
+            async with listen(subscription):
+                yield
+
+        ports.listen = hang
+        await net.bus.publish_content(topics.TOOL_REGISTRATIONS, SCALE | {"name": "stuck"})
+        await asked.wait()
+        net.clock.advance(60)
+        await eventually(only_scale, "the lease of the one that is heard, renewed")
+        opened.set()
+        await eventually(both, "the announcement of the other")
+
+
+async def test_a_tool_that_registers_with_another_id_is_announced_once() -> None:
+    async with running() as net:
+        await register(net)
+        await register(net, id="s-2")
+        assert len(await announced(net)) == 1
+        calling = asyncio.create_task(invoke(net, id="c"))
+        await call_of(net, tool_id="s-2")
+        await answer(net, {"id": "c", "result": 1}, "s-2")
+        assert (await calling)["result"] == 1
 
 
 async def test_a_gateway_that_starts_again_still_knows_the_tools() -> None:
