@@ -143,13 +143,16 @@ class Component:
         settings = read_settings(properties)
         await self._close(name)
         connection = Connection(settings)
-        instance = _Instance(connection, asyncio.create_task(be_broker(settings)) if settings.start_proxy else None)
+        broker = asyncio.create_task(be_broker(settings)) if settings.start_proxy else None
+        instance = _Instance(connection, broker)
         try:
             await instance.open()
         except BaseException:
             await instance.close()
             raise
         self._instances[name] = instance
+        if broker is not None:
+            broker.add_done_callback(_report)
         log.info("group %r publishes to %s, takes from %s", settings.group, settings.frontend, settings.backend)
 
     async def _close(self, name: str) -> None:
@@ -171,6 +174,11 @@ class Component:
                     f"a message of {size} bytes to {topic!r} is too large: the sidecar takes {LARGEST} back"
                 )
         await (await self._connected(name)).publish(topic, messages)
+
+
+def _report(broker: asyncio.Task[None]) -> None:
+    if not broker.cancelled() and (error := broker.exception()) is not None:
+        log.critical("the broker that ran here has ended", exc_info=error)
 
 
 def _name(context: Context) -> str:

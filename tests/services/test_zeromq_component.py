@@ -15,6 +15,7 @@ from services.zeromq_pubsub.broker import Broker
 from services.zeromq_pubsub.component import LARGEST
 from services.zeromq_pubsub.connection import Connection
 from services.zeromq_pubsub.proto import common_pb2, pubsub_pb2
+from services.zeromq_pubsub.queues import Queues
 from services.zeromq_pubsub.settings import read_settings
 from tests.support.eventually import eventually
 from tests.support.zeromq import Sidecar, free_ports, sidecar
@@ -342,6 +343,22 @@ async def test_embedded_the_first_component_is_the_broker_and_another_follows_it
         while (data := await pull.data()) != b"by the second":
             assert data == b"by the first"
             pull.acknowledge()
+
+
+async def test_an_embedded_broker_that_ends_by_an_error_says_so(
+    tmp_path: Path, ports: dict[str, str], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(_queues: Queues, _now: float) -> list[bytes]:
+        raise RuntimeError("it is broken")
+
+    def told() -> list[str]:
+        return [row.getMessage() for row in caplog.records if row.levelname == "CRITICAL"]
+
+    async with sidecar(tmp_path) as one:
+        await one.init("writer", **ports)
+        monkeypatch.setattr(Queues, "lost", fail)
+        assert await eventually(told, "the log") == ["the broker that ran here has ended"]
+    assert "it is broken" in caplog.text
 
 
 async def test_a_sidecar_that_starts_again_initializes_its_component_again(
