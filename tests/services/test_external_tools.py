@@ -1,7 +1,7 @@
 """Tools that know nothing of Dovecote: they register, are called and answer in plain JSON."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Generator
+from collections.abc import AsyncIterator, Generator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -9,28 +9,23 @@ import pytest
 from pydantic import BaseModel
 
 from dovecote import Agent, Message, MessageType, Orchestrator, PlanContext, topics
-from dovecote.directory import Directory, Registration
 from dovecote.errors import NotFoundError
 from dovecote.ports import Completion, Subscription, ToolCall
-from dovecote.settings import Settings
-from dovecote.testing import Network, ScriptedModel
-from services.directory.main import app as directory
 from services.gateway.main import app as gateway
-from services.recorder.main import app as recorder
 from tests.support.eventually import eventually
+from tests.support.external_tools import (
+    SCALE,
+    announced,
+    answer,
+    call_of,
+    invoke,
+    letters,
+    register,
+    running,
+    weighing,
+)
 
 pytestmark = pytest.mark.promise("ARG-09")
-
-SCALE: dict[str, Any] = {
-    "name": "scale",
-    "description": "Weigh something, in grams.",
-    "parameters": {
-        "type": "object",
-        "properties": {"what": {"type": "string"}},
-        "required": ["what"],
-        "additionalProperties": False,
-    },
-}
 
 
 class Job(BaseModel):
@@ -47,72 +42,6 @@ def _orchestrator() -> Orchestrator:
         return (yield ctx.call("scale", "scale", what=job.what))
 
     return lead
-
-
-@asynccontextmanager
-async def running(*more: Any, model: Any = None, **settings: Any) -> AsyncIterator[Network]:
-    used = Settings(**{"resend_after": 0.2, "heartbeat": 0.5, **settings})
-    scripted = ScriptedModel(model) if model else None
-    async with Network([directory, gateway, recorder, *more], model=scripted, settings=used) as net:
-        yield net
-
-
-async def register(net: Network, **changes: Any) -> None:
-    before = len(net.bus.events(topics.AGENT_STATUS))
-    await net.bus.publish_content(topics.TOOL_REGISTRATIONS, SCALE | changes)
-    await eventually(lambda: len(net.bus.events(topics.AGENT_STATUS)) > before, "the confirmation")
-
-
-async def announced(net: Network) -> list[Registration]:
-    return [row for row in await Directory(net.invoke).running() if row.kind == "tool"]
-
-
-async def invoke(net: Network, function: str = "scale", **request: Any) -> Any:
-    body = {"arguments": {"what": "feather"}, **request}
-    return await net.invoke("gateway", f"tools/{function}", body)
-
-
-async def call_of(net: Network, number: int = 0, tool_id: str = "scale") -> dict[str, Any]:
-    """What the tool gets as its call of that number."""
-    calls = await eventually(lambda: net.bus.events(topics.tool_calls(tool_id))[number:], "the call")
-    found: dict[str, Any] = calls[0]
-    return found
-
-
-async def answer(net: Network, content: Any, tool_id: str = "scale") -> None:
-    await net.bus.publish_event(topics.tool_responses(tool_id), content)
-
-
-@asynccontextmanager
-async def weighing(net: Network, weigh: Callable[[dict[str, Any]], Any]) -> AsyncIterator[None]:
-    """A tool that answers each of its calls once."""
-
-    async def work() -> None:
-        number = 0
-        while True:
-            call = await call_of(net, number)
-            await answer(net, {"task_id": call["task_id"], **weigh(call["arguments"])})
-            number += 1
-
-    task = asyncio.create_task(work())
-    try:
-        yield
-    finally:
-        task.cancel()
-
-
-async def letters(net: Network, content: Any) -> Any:
-    """The dead letter of plain content, when its reason is there."""
-    path = f"deadletters/{Message.from_cloudevent(content).id}"
-
-    async def look() -> Any:
-        try:
-            letter: Any = await net.invoke("recorder", path, verb="GET")
-        except NotFoundError:
-            return None
-        return letter if letter["reasons"] and letter["message"] else None
-
-    return await eventually(look, "the dead letter with its reason")
 
 
 async def test_a_plan_calls_a_tool_that_only_knows_the_broker() -> None:
