@@ -6,12 +6,15 @@ import logging
 import math
 from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
+
+from pydantic import JsonValue
 
 from dovecote import App, Write
 from dovecote.directory import LEASE, Presence, Registration
-from dovecote.errors import ConflictError, DovecoteError, is_retryable
+from dovecote.errors import DovecoteError, is_retryable
 from dovecote.messages import now
+from dovecote.updates import update
 from services.directory.roster import Announcement, Entry, Roster
 
 log = logging.getLogger(__name__)
@@ -163,31 +166,29 @@ class Registry:
 
     async def _roster(self) -> Roster:
         item = await self._app.running.ports.state.get(_ROSTER)
-        return Roster.model_validate(item.value) if item else Roster()
+        return _read(item.value if item else None)
 
     async def _change(self, change: Callable[[Roster], None]) -> Roster:
-        state = self._app.running.ports.state
+        new: set[str] = set()
+
+        def changed(value: Any) -> JsonValue:
+            nonlocal new
+            before = _read(value)
+            after = before.model_copy(deep=True)
+            change(after)
+            new = after.untold_ids - before.untold_ids
+            return None if after == before else after.model_dump(mode="json")
+
         async with self._writing:
-            while True:
-                item = await state.get(_ROSTER)
-                before = Roster.model_validate(item.value) if item else Roster()
-                after = before.model_copy(deep=True)
-                change(after)
-                if after == before:
-                    return before
-                write = Write(
-                    _ROSTER, after.model_dump(mode="json"), etag=item.etag if item else None, create=not item
-                )
-                try:
-                    await state.write(write)
-                except ConflictError:
-                    continue  # another replica of the directory changed it: look again
-                break
-        known = {one.message.id for one in before.untold}
-        if new := {one.message.id for one in after.untold} - known:
+            roster = _read(await update(self._app.running.ports.state, _ROSTER, changed))
+        if new:
             self._mine |= new
             self._news.set()
-        return after
+        return roster
+
+
+def _read(value: Any) -> Roster:
+    return Roster() if value is None else Roster.model_validate(value)
 
 
 def _presence(entry: Entry) -> Presence:

@@ -63,6 +63,11 @@ class Roster(BaseModel):
         """The lease of a replica has lapsed."""
         self._lose(app_id, replica, "offline - ungraceful disconnect", at)
 
+    @property
+    def untold_ids(self) -> set[str]:
+        """The ids of the messages that are still to be published."""
+        return {one.message.id for one in self.untold}
+
     def leases(self) -> list[tuple[str, str]]:
         """App-id and replica of all that should hold a lease."""
         return [(entry.app_id, replica) for entry in self.apps.values() for replica in entry.replicas]

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import json
 import logging
-from typing import Final
+from typing import Any, Final
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, JsonValue
 
@@ -16,6 +16,7 @@ from dovecote import App, Message, Write, topics
 from dovecote.errors import ConflictError, InvalidInputError
 from dovecote.results import Failure
 from dovecote.tools import ToolOutcome, ToolRequest
+from dovecote.updates import update
 from services.gateway.registrations import ToolRegistration, checked
 
 log = logging.getLogger(__name__)
@@ -100,19 +101,16 @@ class Calls:
 
     async def _settle(self, tool_id: str, call_id: str, outcome: ToolOutcome) -> ToolOutcome | None:
         """Record the outcome. Returns what is recorded, maybe an earlier one; None if there is no such call."""
-        state = self._app.running.ports.state
-        while True:
-            item = await state.get(_key(call_id))
-            if item is None or item.value["tool"] != tool_id:
+
+        def settled(row: Any) -> JsonValue:
+            if row is None or row["tool"] != tool_id or row["outcome"] is not None:
                 return None
-            if item.value["outcome"] is not None:
-                return ToolOutcome.model_validate(item.value["outcome"])
-            row = {**item.value, "outcome": outcome.model_dump(mode="json")}
-            try:
-                await state.write(Write(_key(call_id), row, etag=item.etag, ttl=_KEPT))
-            except ConflictError:
-                continue  # another answer came at the same time: look again
-            return outcome
+            return {**row, "outcome": outcome.model_dump(mode="json")}
+
+        row = await update(self._app.running.ports.state, _key(call_id), settled, ttl=_KEPT)
+        if row is None or row["tool"] != tool_id:
+            return None
+        return ToolOutcome.model_validate(row["outcome"])
 
     async def _wait(self, call_id: str, seconds: float) -> ToolOutcome | None:
         """The outcome, if it is there within that time."""

@@ -5,7 +5,6 @@ A tool registers on `agent/tools/register`, is called on `agent/tools/call/<id>`
 """
 
 from dovecote import App, Message, topics
-from dovecote.errors import NotFoundError
 from dovecote.messages import new_id
 from dovecote.results import Failure
 from dovecote.singleflight import SingleFlight
@@ -42,12 +41,7 @@ class ExternalTools:
 
     async def call(self, function: str, request: ToolRequest) -> ToolOutcome:
         """Call a tool once per call id, however often the call comes."""
-        known = await self._registrations.all()
-        if function not in known:
-            raise NotFoundError(
-                f"no external tool is called {function!r}", mend=f"registered: {', '.join(known) or 'none'}"
-            )
-        tool = known[function]
+        tool = await self._registrations.get(function)
         if problems := misfits(tool.spec, request.arguments):
             return ToolOutcome(error=Failure(type="InvalidInputError", message=problems))
         named = request.model_copy(update={"id": request.id or new_id()})

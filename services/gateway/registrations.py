@@ -17,10 +17,11 @@ from pydantic import (
     model_validator,
 )
 
-from dovecote import App, Write
-from dovecote.errors import ConflictError, InvalidInputError
+from dovecote import App
+from dovecote.errors import InvalidInputError, NotFoundError
 from dovecote.messages import now
 from dovecote.ports import ToolSpec
+from dovecote.updates import update
 
 M = TypeVar("M", bound=BaseModel)
 _KEY: Final = "external-tools"
@@ -95,31 +96,39 @@ class Registrations:
 
     async def all(self) -> dict[str, ToolRegistration]:
         """Those whose lease holds."""
+        return {name: ToolRegistration.model_validate(row["tool"]) for name, row in (await self._rows()).items()}
+
+    async def get(self, name: str) -> ToolRegistration:
+        """One whose lease holds; NotFoundError, which names all others, if there is none of that name."""
+        rows = await self._rows()
+        if name not in rows:
+            raise NotFoundError(
+                f"no external tool is called {name!r}", mend=f"registered: {', '.join(rows) or 'none'}"
+            )
+        return ToolRegistration.model_validate(rows[name]["tool"])
+
+    async def _rows(self) -> dict[str, Any]:
         item = await self._app.running.ports.state.get(_KEY)
-        rows = _holding(item.value) if item else {}
-        return {name: ToolRegistration.model_validate(row["tool"]) for name, row in rows.items()}
+        return _holding(item.value if item else None)
 
     async def add(self, tool: ToolRegistration) -> None:
         """Keep a tool, instead of what had its name; InvalidInputError if another one has its id."""
         until = tool.lease and (now() + timedelta(seconds=tool.lease)).isoformat()
-        await self._change({tool.name: {"tool": tool.model_dump(mode="json"), "until": until}}, "")
+
+        def put(value: Any) -> JsonValue:
+            rows = {**_holding(value), tool.name: {"tool": tool.model_dump(mode="json"), "until": until}}
+            _require_different_ids(rows)
+            return rows
+
+        await update(self._app.running.ports.state, _KEY, put)
 
     async def remove(self, name: str) -> None:
         """Forget a tool; an unknown one is no error."""
-        await self._change({}, name)
 
-    async def _change(self, add: dict[str, Any], remove: str) -> None:
-        state = self._app.running.ports.state
-        while True:
-            item = await state.get(_KEY)
-            rows = {**(_holding(item.value) if item else {}), **add}
-            rows.pop(remove, None)
-            _require_different_ids(rows)
-            try:
-                await state.write(Write(_KEY, rows, etag=item.etag if item else None, create=item is None))
-            except ConflictError:
-                continue  # another replica changed it: look again
-            return
+        def drop(value: Any) -> JsonValue:
+            return {other: row for other, row in _holding(value).items() if other != name}
+
+        await update(self._app.running.ports.state, _KEY, drop)
 
 
 def _require_different_ids(rows: dict[str, Any]) -> None:
@@ -133,8 +142,10 @@ def _require_different_ids(rows: dict[str, Any]) -> None:
             )
 
 
-def _holding(rows: dict[str, Any]) -> dict[str, Any]:
+def _holding(rows: dict[str, Any] | None) -> dict[str, Any]:
     at = now()
     return {
-        name: row for name, row in rows.items() if row["until"] is None or datetime.fromisoformat(row["until"]) > at
+        name: row
+        for name, row in (rows or {}).items()
+        if row["until"] is None or datetime.fromisoformat(row["until"]) > at
     }

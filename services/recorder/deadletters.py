@@ -1,9 +1,11 @@
 """Dead letters: the message, with every reason that its consumer gave."""
 
+from typing import Any
+
 from pydantic import BaseModel, JsonValue
 
-from dovecote import App, Message, Write
-from dovecote.errors import ConflictError
+from dovecote import App, Message
+from dovecote.updates import update
 
 
 class DeadLetter(BaseModel):
@@ -22,24 +24,22 @@ class DeadLetters:
 
     async def add(self, message_id: str, *, message: Message | None = None, reason: JsonValue = None) -> None:
         """Join a message or a reason with what is known of it."""
-        key = f"deadletter:{message_id}"
-        while True:
-            item = await self._app.running.ports.state.get(key)
-            letter = DeadLetter.model_validate(item.value) if item else DeadLetter(id=message_id)
+
+        def joined(row: Any) -> JsonValue:
+            letter = DeadLetter(id=message_id) if row is None else DeadLetter.model_validate(row)
             if message is not None:
                 letter.message = message
             if isinstance(reason, dict) and reason not in letter.reasons:
                 letter.reasons.append(reason)
-            row = letter.model_dump(mode="json")
-            try:
-                await self._app.running.ports.state.write(
-                    Write(key, row, etag=item.etag if item else None, create=item is None)
-                )
-            except ConflictError:
-                continue  # message and reason came at once: look again
-            return
+            return letter.model_dump(mode="json")
+
+        await update(self._app.running.ports.state, _key(message_id), joined)
 
     async def get(self, message_id: str) -> DeadLetter | None:
         """What is known of a message that failed."""
-        item = await self._app.running.ports.state.get(f"deadletter:{message_id}")
+        item = await self._app.running.ports.state.get(_key(message_id))
         return DeadLetter.model_validate(item.value) if item else None
+
+
+def _key(message_id: str) -> str:
+    return f"deadletter:{message_id}"

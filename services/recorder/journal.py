@@ -3,11 +3,13 @@
 import asyncio
 import contextlib
 from collections import defaultdict
-from typing import Final
+from typing import Any, Final
 from weakref import WeakValueDictionary
 
-from dovecote import App, TaskEvent, Write
-from dovecote.errors import ConflictError
+from pydantic import JsonValue
+
+from dovecote import App, TaskEvent
+from dovecote.updates import update
 
 _KEPT: Final = 7 * 24 * 3600
 _LOOK: Final = 0.5
@@ -42,22 +44,13 @@ class Journal:
             grown.set()
 
     async def _write(self, task_id: str, events: list[TaskEvent]) -> None:
-        state = self._app.running.ports.state
-        key = f"events:{task_id}"
-        while True:
-            item = await state.get(key)
-            rows = list(item.value) if item else []
-            known = {row["id"] for row in rows}
+        def append(value: Any) -> JsonValue:
+            rows = {row["id"]: row for row in value or []}
             for event in sorted(events, key=lambda event: event.timestamp):  # as they happened, not as they came
-                if event.id not in known:
-                    known.add(event.id)
-                    rows.append(event.model_dump(mode="json"))
-            try:
-                etag = item.etag if item else None
-                await state.write(Write(key, rows, etag=etag, create=item is None, ttl=_KEPT))
-            except ConflictError:
-                continue  # another replica added to the same task: look again
-            return
+                rows.setdefault(event.id, event.model_dump(mode="json"))
+            return [*rows.values()]
+
+        await update(self._app.running.ports.state, _key(task_id), append, ttl=_KEPT)
 
     async def after(self, task_id: str, number: int, patience: float) -> list[TaskEvent]:
         """Events of a task after the first `number`; waits up to `patience` seconds for one."""
@@ -65,7 +58,7 @@ class Journal:
         until = clock() + patience
         while True:
             grown = self._grown.setdefault(task_id, asyncio.Event())
-            item = await self._app.running.ports.state.get(f"events:{task_id}")
+            item = await self._app.running.ports.state.get(_key(task_id))
             rows = item.value[number:] if item else []
             left = until - clock()
             if rows or left <= 0:
@@ -74,3 +67,7 @@ class Journal:
                 # Another replica may have written it, so look again soon in any case.
                 async with asyncio.timeout(min(left, _LOOK)):
                     await grown.wait()
+
+
+def _key(task_id: str) -> str:
+    return f"events:{task_id}"

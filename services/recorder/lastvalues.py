@@ -1,7 +1,11 @@
 """Last values of retained topics, in the state store."""
 
-from dovecote import App, Write
-from dovecote.errors import ConflictError
+from typing import Any
+
+from pydantic import JsonValue
+
+from dovecote import App
+from dovecote.updates import update
 from dovecote.values import Value
 
 
@@ -13,19 +17,14 @@ class LastValues:
 
     async def keep(self, value: Value) -> None:
         """Return when the value is kept, unless a newer one is. One without content clears the topic."""
-        state = self._app.running.ports.state
-        while True:
-            item = await state.get(_key(value.topic))
-            if item and _age(Value.model_validate(item.value)) >= _age(value):
-                return
-            row = value.model_dump(mode="json")
-            try:
-                # What clears a topic is kept as well: an older value that comes later must not count again.
-                etag = item.etag if item else None
-                await state.write(Write(_key(value.topic), row, etag=etag, create=item is None))
-            except ConflictError:
-                continue  # another value of the topic came at once: look again
-            return
+
+        def newer(row: Any) -> JsonValue:
+            if row is not None and _age(Value.model_validate(row)) >= _age(value):
+                return None
+            # What clears a topic is kept as well: an older value that comes later must not count again.
+            return value.model_dump(mode="json")
+
+        await update(self._app.running.ports.state, _key(value.topic), newer)
 
     async def last(self, topic: str) -> Value | None:
         """The last value of a topic; None if there is none, or it was cleared."""
