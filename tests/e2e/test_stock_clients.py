@@ -24,18 +24,19 @@ SCALE = {
     "description": "Weigh something, in grams.",
     "parameters": {"type": "object", "properties": {"what": {"type": "string"}}, "required": ["what"]},
 }
-SCRIPT = {
-    "rules": [
-        {
-            "name": "weigh",
-            "when": {"system": "weigher", "tool_results": 0},
-            "tool_calls": [{"name": "gateway_scale", "arguments": {"what": "anvil"}}],
-        },
-        {"name": "find", "when": {"system": "weigher"}, "text": "It is heavy."},
-        {"name": "write", "when": {"system": "write the answer"}, "text": "The anvil is heavy."},
-        {"name": "review", "when": {"system": "check the draft"}, "text": "APPROVE"},
-    ]
-}
+
+
+def script(answer: str) -> dict[str, Any]:
+    """What the model says: it weighs an anvil, and writes that answer."""
+    weighing = [{"name": "gateway_scale", "arguments": {"what": "anvil"}}]
+    return {
+        "rules": [
+            {"name": "weigh", "when": {"system": "weigher", "tool_results": 0}, "tool_calls": weighing},
+            {"name": "find", "when": {"system": "weigher"}, "text": "It is heavy."},
+            {"name": "write", "when": {"system": "write the answer"}, "text": answer},
+            {"name": "review", "when": {"system": "check the draft"}, "text": "APPROVE"},
+        ]
+    }
 
 
 @pytest.fixture(scope="module", params=BROKERS)
@@ -48,7 +49,6 @@ def running(
     with broker_setup(request.param, home / "broker") as setup:
         env = {"DOVECOTE_DOCS": str(docs), "DOVECOTE_RESEND_AFTER": "2", **setup.env}
         with whole(home, env, request.param, brokers=setup.brokers, researcher="tests.support.weigher") as system:
-            system.model.set_script(SCRIPT)
             yield system, stock_client(request.param, system.system.env)
 
 
@@ -62,10 +62,19 @@ def client(running: tuple[Whole, StockClient]) -> StockClient:
     return running[1]
 
 
+@pytest.fixture
+def answer(system: Whole) -> str:
+    """What is answered in this test only: some brokers also hand out what was there before."""
+    text = f"The anvil of {uuid.uuid4().hex} is heavy."
+    system.model.set_script(script(text))
+    return text
+
+
 class Scale:
     """A tool that only knows the broker: answers each call, also one that comes again."""
 
-    def __init__(self, client: StockClient, calls: list[str]) -> None:
+    def __init__(self, client: StockClient, tool_id: str, calls: list[str]) -> None:
+        self.id = tool_id
         self.seen: list[dict[str, Any]] = []
         self._client = client
         self._calls = calls
@@ -75,7 +84,8 @@ class Scale:
 
     def stop(self) -> None:
         self._over.set()
-        self._thread.join()
+        self._thread.join(30)
+        assert not self._thread.is_alive()
 
     def _work(self) -> None:
         number = 0
@@ -84,42 +94,47 @@ class Scale:
                 number += 1
                 call = json.loads(text)
                 self.seen.append(call)
-                answer = {"id": call["id"], "result": {"grams": len(call["arguments"]["what"])}}
-                self._client.publish("agent/tools/response/scale", json.dumps(answer))
+                result = {"grams": len(call["arguments"]["what"])}
+                response = json.dumps({"id": call["id"], "result": result})
+                self._client.publish(f"agent/tools/response/{self.id}", response)
 
 
 @contextmanager
 def scale(client: StockClient) -> Iterator[Scale]:
-    with client.listen("agent/status/info") as news, client.listen("agent/tools/call/scale") as calls:
-        before = len(news)
-        client.publish("agent/tools/register", json.dumps(SCALE))
-        wait_until(lambda: any("TOOL_REGISTERED" in text for text in news[before:]), "the confirmation", 30)
-        tool = Scale(client, calls)
+    """The tool, registered and confirmed, under an id of its own, which no earlier news has."""
+    tool_id = f"scale-{uuid.uuid4().hex}"
+    with client.listen("agent/status/info") as news, client.listen(f"agent/tools/call/{tool_id}") as calls:
+        client.publish("agent/tools/register", json.dumps(SCALE | {"id": tool_id}))
+        wait_until(
+            lambda: any("TOOL_REGISTERED" in text and tool_id in text for text in [*news]), "the confirmation", 30
+        )
+        tool = Scale(client, tool_id, calls)
         try:
             yield tool
         finally:
             tool.stop()
 
 
-def reply_to(texts: list[str], question: str, seconds: float = 60) -> dict[str, Any]:
-    """The answer to the question of that id, as any reader of JSON finds it."""
+def heard(texts: list[str], mark: str) -> dict[str, Any]:
+    """The event in which that stands somewhere, as any reader of JSON finds it."""
 
     def found() -> dict[str, Any] | None:
-        events = [json.loads(text) for text in list(texts)]
-        return next((event for event in events if event.get("correlationid") == question), None)
+        return next((json.loads(text) for text in [*texts] if mark in text), None)
 
-    wait_until(found, "the answer", seconds)
+    wait_until(found, "the answer", 60)
     return found() or {}
 
 
 @pytest.mark.promise("ARG-08", "ARG-09")
-def test_plain_json_is_answered_and_the_tool_that_is_used_knows_only_the_broker(client: StockClient) -> None:
+def test_plain_json_is_answered_and_the_tool_that_is_used_knows_only_the_broker(
+    client: StockClient, answer: str
+) -> None:
     question = uuid.uuid4().hex
     with scale(client) as tool, client.listen("agent/query/response") as answers:
         client.publish("agent/query/ask", json.dumps({"id": question, "question": "How heavy is an anvil? ü"}))
-        event = reply_to(answers, question)
-    assert event["type"] == "response", event
-    assert event["data"]["answer"]["text"] == "The anvil is heavy."
+        event = heard(answers, question)
+    assert (event["type"], event["correlationid"]) == ("response", question), event
+    assert event["data"]["answer"]["text"] == answer
     steps = {step["name"]: step for step in event["data"]["steps"]}
     assert steps["gateway_scale"]["arguments"] == {"what": "anvil"}
     assert steps["gateway_scale"]["error"] == ""
@@ -127,20 +142,18 @@ def test_plain_json_is_answered_and_the_tool_that_is_used_knows_only_the_broker(
     assert call == {
         "id": call["id"],
         "task_id": call["id"],
-        "tool_id": "scale",
+        "tool_id": tool.id,
         "tool_name": "scale",
         "arguments": {"what": "anvil"},
     }
 
 
 @pytest.mark.promise("ARG-08")
-def test_a_text_that_is_no_json_is_a_question(client: StockClient) -> None:
+def test_a_text_that_is_no_json_is_a_question(client: StockClient, answer: str) -> None:
     with scale(client), client.listen("agent/query/response") as answers:
-        before = len(answers)
         client.publish("agent/query/ask", "How heavy is it?")
-        wait_until(lambda: answers[before:], "an answer", 60)
-    event = json.loads(answers[-1])
-    assert event["data"]["answer"]["text"] == "The anvil is heavy."
+        event = heard(answers, answer)
+    assert event["data"]["answer"]["text"] == answer
 
 
 @pytest.mark.parametrize("killed", ["gateway", "gateway-daprd"])
@@ -174,17 +187,21 @@ def test_a_registration_that_does_not_fit_is_a_dead_letter_with_its_reason(
 
 @pytest.mark.promise("ARG-08", "ARG-09", "ARG-19", "MQT-01")
 @pytest.mark.parametrize("running", ["mqtt"], indirect=True)
-def test_the_tree_of_topics_is_seen_with_one_wildcard(client: StockClient) -> None:
+def test_the_tree_of_topics_is_seen_with_one_wildcard(client: StockClient, answer: str) -> None:
     assert isinstance(client, Mosquitto)
     question = uuid.uuid4().hex
-    with client.watch("agent/#") as lines, scale(client):
+    with client.watch("agent/#") as lines, scale(client) as tool:
         client.publish("agent/query/ask", json.dumps({"id": question, "question": "How heavy is an anvil?"}))
-        wait_until(lambda: any(line.startswith("agent/query/response ") for line in lines), "the answer", 60)
+        wait_until(
+            lambda: any(line.startswith("agent/query/response ") and answer in line for line in [*lines]),
+            "the answer",
+            60,
+        )
     seen = [line.partition(" ")[0] for line in lines]
     assert [topic for topic in dict.fromkeys(seen) if topic != "agent/status/info"] == [
         "agent/tools/register",
         "agent/query/ask",
-        "agent/tools/call/scale",
-        "agent/tools/response/scale",
+        f"agent/tools/call/{tool.id}",
+        f"agent/tools/response/{tool.id}",
         "agent/query/response",
     ]
