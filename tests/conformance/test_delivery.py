@@ -2,17 +2,17 @@
 
 import asyncio
 import base64
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from pydantic_core import to_json
 
-from dovecote import Message, MessageType, Priority
+from dovecote import Message, MessageType
 from dovecote.errors import TooLargeError
-from dovecote.messages import new_id, now
+from dovecote.messages import new_id
 from tests.conformance.apps.receiver import HEAP, LOCAL_NEWS, NEWS
 from tests.conformance.fleet import Fleet, names
+from tests.support.messages import full_message
 
 
 def event(content: Any = "news", **fields: Any) -> Message:
@@ -35,19 +35,7 @@ async def test_each_app_gets_each_message_at_one_of_its_replicas(fleet: Fleet) -
 @pytest.mark.promise("ARG-01")
 async def test_every_field_of_a_message_arrives_as_it_was(fleet: Fleet) -> None:
     """Every field of a message arrives as it was, Unicode included."""
-    message = event(
-        {"text": "naïve — 东京 \U0001f600 \x00", "numbers": [1, 2.5, -3e10], "nothing": None, "deep": {"a": [{}]}},
-        recipient="alpha",
-        priority=Priority.HIGH,
-        timestamp=datetime(2026, 5, 4, 3, 2, 1, 123456, tzinfo=UTC),
-        deadline=now() + timedelta(hours=1),
-        correlation_id="c-1",
-        causation_id="c-2",
-        conversation_id="c-3",
-        reply_to="agents/alpha/inbox",
-        idempotency_key=f"key of {now()}",
-        metadata={"docs": "/a folder/ünï"},
-    )
+    message = full_message()
     await fleet.publish(message)
     await fleet.handled(message)
     assert [entry.message for entry in fleet.log.handled(message)] == [message]

@@ -51,6 +51,7 @@ EXAMPLE: Final = Message(
     conversation_id="5a39",
     reply_to="agents/orchestrator/inbox",
     idempotency_key="once",
+    order_key="till",
     metadata={"docs": "guide"},
 )
 

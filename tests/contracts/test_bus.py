@@ -1,7 +1,7 @@
 """What every bus does."""
 
 import asyncio
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +9,13 @@ import pytest
 import yaml
 from pydantic import JsonValue
 
-from dovecote import Message, MessageType, Priority, Reject
+from dovecote import Message, MessageType, Reject
 from dovecote.errors import ConfigurationError, UnavailableError
 from dovecote.messages import new_id, now
 from dovecote.ports import Subscription
 from tests.contracts.conftest import Kit
 from tests.support.eventually import eventually
+from tests.support.messages import full_message
 from tests.support.probe import ASKS, HEAP, NEWS, Probe
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(120)]
@@ -61,25 +62,7 @@ async def test_replicas_of_an_app_share_the_work(kit: Kit) -> None:
 
 @TOPICS
 async def test_every_field_of_a_message_arrives_as_it_was(kit: Kit, topic: str) -> None:
-    message = _news(
-        {
-            "text": "naïve — 东京 \U0001f600",
-            "numbers": [1, 2.5, -3e10],
-            "nothing": None,
-            "yes": True,
-            "deep": {"a": [{}]},
-        },
-        recipient="beta",
-        priority=Priority.HIGH,
-        timestamp=datetime(2026, 5, 4, 3, 2, 1, 123456, tzinfo=UTC),
-        deadline=now() + timedelta(hours=1),
-        correlation_id="c-1",
-        causation_id="c-2",
-        conversation_id="c-3",
-        reply_to="agents/alpha/inbox",
-        idempotency_key="key",
-        metadata={"docs": "/a folder/ünï"},
-    )
+    message = full_message()
     await kit.beta.ports.bus.publish(topic, message)
     (seen,) = await eventually(lambda: kit.alpha.seen[message.id], "the message")
     assert seen == message
