@@ -2,7 +2,7 @@
 
 import json
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import Any
 from urllib.parse import urlsplit
@@ -72,18 +72,13 @@ def retained(system: System, topics: str, count: int) -> dict[str, Any]:
     return {topic: json.loads(event)["data"] for topic, event in lines}
 
 
-def test_a_killed_app_is_gone_ungracefully_and_online_again_after_its_start(watch: Watch) -> None:
+@pytest.mark.parametrize(("end", "state"), [(System.kill, UNGRACEFUL), (System.halt, CLEAN)], ids=["kill", "halt"])
+def test_an_app_that_has_ended_is_gone_as_it_went_and_online_again_after_its_start(
+    watch: Watch, end: Callable[[System, str], None], state: str
+) -> None:
     watch.becomes(ONLINE)
-    watch.system.kill("calculator")
-    watch.becomes(UNGRACEFUL)
-    watch.system.resume("calculator")
-    watch.becomes(ONLINE)
-
-
-def test_a_stopped_app_has_left_cleanly(watch: Watch) -> None:
-    watch.becomes(ONLINE)
-    watch.system.halt("calculator")
-    watch.becomes(CLEAN)
+    end(watch.system, "calculator")
+    watch.becomes(state)
     watch.system.resume("calculator")
     watch.becomes(ONLINE)
 

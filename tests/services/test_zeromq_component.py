@@ -47,24 +47,28 @@ async def carrier(ports: dict[str, str]) -> AsyncIterator[Broker]:
         yield one
 
 
+@contextlib.asynccontextmanager
+async def joined(folder: Path, ports: dict[str, str], group: str) -> AsyncIterator[Sidecar]:
+    async with sidecar(folder) as one:
+        await one.init(group, **ports, **EXTERNAL)
+        yield one
+
+
 @pytest.fixture
 async def writer(tmp_path: Path, ports: dict[str, str], carrier: Broker) -> AsyncIterator[Sidecar]:
-    async with sidecar(tmp_path / "writer") as one:
-        await one.init("writer", **ports, **EXTERNAL)
+    async with joined(tmp_path / "writer", ports, "writer") as one:
         yield one
 
 
 @pytest.fixture
 async def replica(tmp_path: Path, ports: dict[str, str], carrier: Broker) -> AsyncIterator[Sidecar]:
-    async with sidecar(tmp_path / "replica") as one:
-        await one.init("writer", **ports, **EXTERNAL)
+    async with joined(tmp_path / "replica", ports, "writer") as one:
         yield one
 
 
 @pytest.fixture
 async def other(tmp_path: Path, ports: dict[str, str], carrier: Broker) -> AsyncIterator[Sidecar]:
-    async with sidecar(tmp_path / "other") as one:
-        await one.init("other", **ports, **EXTERNAL)
+    async with joined(tmp_path / "other", ports, "other") as one:
         yield one
 
 
