@@ -35,6 +35,11 @@ class Run:
     left_out: Counter[str] = field(default_factory=Counter)
     open: ExitStack = field(default_factory=ExitStack)
 
+    @property
+    def incomplete(self) -> bool:
+        """Whether something that was asked for did not run."""
+        return bool(self.missing or self.left_out)
+
 
 RUN = pytest.StashKey[Run]()
 
@@ -72,15 +77,14 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     run = session.config.stash.get(RUN, None)
-    not_run = run and (run.missing or run.left_out)
-    if not_run and os.environ.get("CI") and session.exitstatus == pytest.ExitCode.OK:
+    if run and run.incomplete and os.environ.get("CI") and session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     run = config.stash.get(RUN, None)
     cells = _cells(terminalreporter)
-    if run is None or not (cells or run.missing):
+    if run is None or not (cells or run.incomplete):
         return
     terminalreporter.section("conformance")
     terminalreporter.write_line(render(TRANSPORTS, cells))

@@ -1,7 +1,14 @@
 """The table of behaviours is what tests and declarations say."""
 
+from collections import Counter
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
 from dovecote.topics import Capabilities
 from tests.conformance.behaviours import behaviours, transports
+from tests.conformance.conftest import RUN, Run, pytest_sessionfinish
 from tests.conformance.table import PAGE, Cell, markdown, page, render, told
 
 [KEY, OTHER, *_] = behaviours()
@@ -44,3 +51,21 @@ def test_tests_that_cannot_restart_somebody_elses_broker_are_told_of_and_not_tak
     assert "failure" not in here
     [line] = told({"one": "address given by ONE"}, {}, {"one": 4}, must_run=True)
     assert "which is a failure where CI is set" in line
+
+
+@pytest.mark.parametrize(
+    ("run", "ci", "ends"),
+    [
+        (Run(), "true", pytest.ExitCode.OK),
+        (Run(left_out=Counter(one=4)), "", pytest.ExitCode.OK),
+        (Run(left_out=Counter(one=4)), "true", pytest.ExitCode.TESTS_FAILED),
+        (Run(missing={"two": "java is not on this machine"}), "true", pytest.ExitCode.TESTS_FAILED),
+    ],
+)
+def test_a_run_that_is_not_complete_fails_where_ci_is_set(
+    run: Run, ci: str, ends: pytest.ExitCode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CI", ci)
+    session: Any = SimpleNamespace(config=SimpleNamespace(stash={RUN: run}), exitstatus=pytest.ExitCode.OK)
+    pytest_sessionfinish(session)
+    assert session.exitstatus is ends
