@@ -11,6 +11,7 @@ import pytest
 from deploy.local.brokers import mosquitto
 from deploy.local.brokers.server import Server, Site
 from deploy.local.progress import Progress
+from tests.support.in_flight import slow_model
 from tests.support.waiting import wait_until
 from tests.support.whole import CHECKOUT, Whole, whole
 from tests.support.zeromq import free_ports
@@ -18,19 +19,6 @@ from tests.support.zeromq import free_ports
 pytestmark = pytest.mark.timeout(1500)
 
 QUESTIONS = 8
-SCRIPT = {
-    "rules": [
-        {
-            "name": "look up",
-            "when": {"system": "clerk", "tool_results": 0},
-            "delay": 0.4,
-            "tool_calls": [{"name": "ledger_deposit", "arguments": {"account": "till", "amount": 1}}],
-        },
-        {"name": "find", "when": {"system": "clerk"}, "delay": 0.4, "text": "Found."},
-        {"name": "write", "when": {"system": "write the answer"}, "delay": 0.4, "text": "Written."},
-        {"name": "review", "when": {"system": "check the draft"}, "delay": 0.4, "text": "APPROVE"},
-    ]
-}
 
 
 @pytest.fixture
@@ -72,7 +60,7 @@ def test_editing_the_active_component_file_changes_the_broker_under_way(
     system: Whole, checkout: Path, documents: Path
 ) -> None:
     assert brokers(system) == {"pubsub.redis"}
-    system.model.set_script(SCRIPT)
+    account = slow_model(system)
     with ThreadPoolExecutor(QUESTIONS) as pool:
         answers = [pool.submit(system.ask, f"Question {number}?", documents, 120) for number in range(QUESTIONS)]
         wait_until(lambda: len(system.model.calls()) >= 3, "questions are being answered")
@@ -80,7 +68,7 @@ def test_editing_the_active_component_file_changes_the_broker_under_way(
         shutil.copy(components / "mqtt" / "pubsub.yaml", components / "redis" / "pubsub.yaml")
         results = [answer.result() for answer in answers]
     assert [result["status"] for result in results] == ["completed"] * QUESTIONS
-    assert system.balance("till") == QUESTIONS
+    assert system.balance(account) == QUESTIONS
     wait_until(lambda: brokers(system) == {"pubsub.mqtt3"}, "the other broker at each sidecar", 60)
     later = system.ask("And now?", docs=documents)
     assert later["status"] == "completed"
