@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import logging
-import signal
 import struct
 import time
 from collections import OrderedDict
@@ -14,6 +13,7 @@ import zmq
 import zmq.asyncio
 
 from services.zeromq_pubsub import frames
+from services.zeromq_pubsub.ending import asked_to_end
 from services.zeromq_pubsub.errors import SettingError
 from services.zeromq_pubsub.frames import Frames
 from services.zeromq_pubsub.queues import RETENTION, Delivery, Queues
@@ -185,9 +185,7 @@ async def be_broker(settings: Settings) -> None:
 
 async def serve_broker(settings: Settings) -> int:
     """Be the broker until SIGTERM or SIGINT; returns the exit status. Raises SettingError if a port is taken."""
-    asked = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, asked.set)
+    asked = asked_to_end()
     broker = Broker(settings)
     with contextlib.closing(broker):
         try:

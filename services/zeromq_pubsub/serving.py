@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import signal
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Final
@@ -11,6 +10,7 @@ import grpc
 from grpc_reflection.v1alpha import reflection
 
 from services.zeromq_pubsub.component import Component
+from services.zeromq_pubsub.ending import asked_to_end
 from services.zeromq_pubsub.protocol import SERVICE, handlers
 
 _GRACE_SECONDS: Final = 1.0
@@ -39,7 +39,7 @@ async def component_at(path: Path) -> AsyncIterator[None]:
 
 async def serve(path: Path) -> int:
     """Serve until SIGTERM or SIGINT; returns the exit status."""
-    asked = _asked_to_end()
+    asked = asked_to_end()
     async with component_at(path):
         await asked.wait()
     return 0
@@ -51,7 +51,7 @@ async def serve_beside(path: Path, sidecar: Sequence[str], directory: Path) -> i
     A sidecar never connects again to a component that was away, so the two live and die together. A signal to
     end is for the sidecar, which gets it as a member of this process group, and needs the component to drain.
     """
-    _asked_to_end()
+    asked_to_end()
     async with component_at(path):
         process = await asyncio.create_subprocess_exec(*sidecar, cwd=directory)
         return await process.wait()
@@ -61,10 +61,3 @@ def _make_way(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     # A sidecar that finds a socket at which nobody answers waits for ever.
     path.unlink(missing_ok=True)
-
-
-def _asked_to_end() -> asyncio.Event:
-    asked = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, asked.set)
-    return asked
