@@ -11,7 +11,7 @@ from typing import Any, Final
 from pydantic import JsonValue
 
 from dovecote import App, Write
-from dovecote.directory import LEASE, Presence, Registration
+from dovecote.directory import Presence, Registration
 from dovecote.errors import DovecoteError, is_retryable
 from dovecote.messages import now
 from dovecote.updates import update
@@ -93,23 +93,23 @@ class Registry:
 
     async def _watch(self) -> None:
         """Who lives has the time of one lease to renew after a start, and after a failure of the store."""
-        heartbeat = self._app.running.settings.heartbeat
+        settings = self._app.running.settings
         clock = asyncio.get_running_loop().time
-        begin = clock() + heartbeat * LEASE
+        begin = clock() + settings.lease
         while True:
             self._news.clear()
             try:
                 roster = await (self.sweep() if clock() >= begin else self._roster())
             except DovecoteError as error:
                 log.warning("who is online could not be looked at: %s", error)
-                begin = clock() + heartbeat * LEASE
+                begin = clock() + settings.lease
             except Exception:
                 log.exception("who is online could not be looked at")
             else:
                 await self._try_to_tell(roster)
             # Not wait_for, which in Python 3.11 may take a cancellation for the event.
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(heartbeat / _SWEEPS):
+                async with asyncio.timeout(settings.heartbeat / _SWEEPS):
                     await self._news.wait()
 
     async def sweep(self) -> Roster:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from dovecote import App, topics
-from dovecote.directory import LEASE, Registration, keep_lease
+from dovecote.directory import Registration, keep_lease
 from dovecote.errors import DovecoteError
 from dovecote.messages import new_id
 from dovecote.ports import Subscription
@@ -138,7 +138,7 @@ class Announcements:
             description=tool.description,
             capabilities=[tool.name],
             tools=[tool.spec],
-            lease=self._app.running.settings.heartbeat * LEASE,
+            lease=self._app.running.settings.lease,
         )
 
     async def _tell(self, what: str, tool: ToolRegistration) -> None:

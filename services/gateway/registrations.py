@@ -21,6 +21,7 @@ from dovecote import App
 from dovecote.errors import InvalidInputError, NotFoundError
 from dovecote.messages import now
 from dovecote.ports import ToolSpec
+from dovecote.problems import faults
 from dovecote.updates import update
 
 M = TypeVar("M", bound=BaseModel)
@@ -32,8 +33,7 @@ def checked(model: type[M], content: JsonValue) -> M:
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, row['loc'])) or 'it'}: {row['msg']}" for row in error.errors())
-        raise InvalidInputError(f"{model.__name__} does not fit: {problems}") from error
+        raise InvalidInputError(f"{model.__name__} does not fit: {faults(error.errors())}") from error
 
 
 def _read_json(value: Any) -> Any:

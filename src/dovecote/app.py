@@ -15,12 +15,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from dovecote.dapr import connect
-from dovecote.directory import LEASE, Directory, Kind, Registrar, Registration, keep_lease
+from dovecote.directory import Directory, Kind, Registrar, Registration, keep_lease
 from dovecote.errors import ConfigurationError, DovecoteError, InvalidInputError, NotFoundError
 from dovecote.feed import Feed
 from dovecote.messages import MessageType, new_id
 from dovecote.ports import Activity, Handler, Ports, Subscription, ToolSpec, WorkflowFunction
-from dovecote.problems import MEDIA_TYPE, to_problem
+from dovecote.problems import MEDIA_TYPE, faults, to_problem
 from dovecote.settings import Settings, get_settings
 from dovecote.values import Values
 
@@ -131,7 +131,7 @@ class Running:
             description=app.description,
             capabilities=[app.name, *app.capabilities],
             tools=app.tools,
-            lease=settings.heartbeat * LEASE,
+            lease=settings.lease,
         )
 
     async def missing(self) -> list[str]:
@@ -196,8 +196,7 @@ def _health(app: App) -> APIRouter:
 async def _problem(request: Request, error: Exception) -> JSONResponse:
     """An error as application/problem+json (RFC 9457); never a stack trace."""
     if isinstance(error, RequestValidationError):
-        text = "; ".join(f"{'.'.join(map(str, row['loc']))}: {row['msg']}" for row in error.errors())
-        error = InvalidInputError(text)
+        error = InvalidInputError(faults(error.errors()))
     if isinstance(error, HTTPException):
         text = f"{request.method} {request.url.path}: {error.detail}"
         missing = error.status_code == HTTPStatus.NOT_FOUND

@@ -19,7 +19,6 @@ from dovecote.ports import Invoke, ToolSpec
 log = logging.getLogger(__name__)
 
 DIRECTORY: Final = "directory"
-LEASE: Final = 1.5  # heartbeats
 _SHORTEST_CALL: Final = 1.0
 _SOON: Final = 0.2
 

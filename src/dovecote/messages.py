@@ -11,6 +11,7 @@ from typing import Any, Final, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
 from dovecote.errors import InvalidInputError
+from dovecote.problems import faults
 
 
 class MessageType(StrEnum):
@@ -168,8 +169,9 @@ class Message(BaseModel):
             if event.get("metadata"):
                 fields["metadata"] = json.loads(event["metadata"])
             return cls.model_validate(fields)
-        except (ValidationError, TypeError, ValueError) as error:
-            raise InvalidInputError(f"event {event.get('id')!r} is not a message: {_brief(error)}") from error
+        except (TypeError, ValueError) as error:
+            text = faults(error.errors()) if isinstance(error, ValidationError) else error
+            raise InvalidInputError(f"event {event.get('id')!r} is not a message: {text}") from error
 
 
 # The attribute with a message's order key; so called by the CloudEvents extension for it.
@@ -222,9 +224,3 @@ def _data(event: dict[str, Any]) -> object:
         except ValueError:
             return data
     return data
-
-
-def _brief(error: Exception) -> str:
-    if isinstance(error, ValidationError):
-        return "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-    return str(error)

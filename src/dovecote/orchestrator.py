@@ -19,7 +19,8 @@ from dovecote.errors import (
 )
 from dovecote.messages import NAMELESS, Message, MessageType, new_id
 from dovecote.plan import Execution, Plan
-from dovecote.ports import Retry, Steps, Usage, WorkflowContext
+from dovecote.ports import Retry, Steps, Usage, WorkflowContext, WorkflowStatus
+from dovecote.problems import faults
 from dovecote.results import Failure, TaskEvent, TaskResult
 from dovecote.tools import ToolRequest, call_tool
 
@@ -107,10 +108,7 @@ class Orchestrator:
         known = await self._app.running.ports.workflows.status(task_id)
         if known is None:
             raise NotFoundError(f"there is no task {task_id!r}", mend="POST /tasks answers with the task's id")
-        if known.status == "completed":
-            return TaskResult.model_validate(known.output)
-        error = Failure(type=known.error_type, message=known.error) if known.status == "failed" else None
-        return TaskResult(task_id=task_id, status=known.status, error=error)
+        return _result(known)
 
     async def approve(self, task_id: str, name: str, decision: dict[str, Any]) -> dict[str, str]:
         """Somebody's word on what the plan of a task waits for."""
@@ -123,13 +121,12 @@ class Orchestrator:
         try:
             self._content.model_validate(message.content)
         except ValidationError as error:
-            problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-            raise InvalidInputError(f"task {message.id!r} does not fit: {problems}") from error
+            raise InvalidInputError(f"task {message.id!r} does not fit: {faults(error.errors())}") from error
         ended = await accept(self._app.running.ports, PLAN, message, taker=self.name)
         if ended is None:
             self._tell(message.id, "started", f"{self.name} takes the task")
         else:
-            await self._answer(message, await self.status(message.id))
+            await self._answer(message, _result(ended))
 
     def _follow(self, context: WorkflowContext, data: Any) -> Steps:
         assert self._plan is not None  # noqa: S101 - see `app`
@@ -225,3 +222,11 @@ class Orchestrator:
         self, task_id: str, kind: Literal["started", "completed", "failed"], text: str, key: str
     ) -> TaskEvent:
         return TaskEvent(id=f"{task_id}.{key}.{kind}", task_id=task_id, kind=kind, agent=self.name, text=text)
+
+
+def _result(known: WorkflowStatus) -> TaskResult:
+    """What a task's workflow says of it."""
+    if known.status == "completed":
+        return TaskResult.model_validate(known.output)
+    error = Failure(type=known.error_type, message=known.error) if known.status == "failed" else None
+    return TaskResult(task_id=known.instance_id, status=known.status, error=error)

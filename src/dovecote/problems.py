@@ -1,8 +1,9 @@
 """Errors between apps: application/problem+json (RFC 9457) out, and the same error in again."""
 
 import logging
+from collections.abc import Iterable, Mapping
 from http import HTTPStatus
-from typing import Final
+from typing import Any, Final
 
 from pydantic import JsonValue
 from pydantic_core import from_json
@@ -14,6 +15,11 @@ log = logging.getLogger(__name__)
 MEDIA_TYPE: Final = "application/problem+json"
 # Of the statuses that blame the request, those that say: not now.
 _LATER: Final = frozenset({408, 425, 429})
+
+
+def faults(rows: Iterable[Mapping[str, Any]]) -> str:
+    """What the rows of a validation error's `errors()` say, each with its place in dots."""
+    return "; ".join(f"{'.'.join(map(str, row['loc'])) or 'it'}: {row['msg']}" for row in rows)
 
 
 def to_problem(error: Exception) -> tuple[int, dict[str, JsonValue]]:

@@ -39,6 +39,11 @@ class Settings(BaseSettings):
     )
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
+    @property
+    def lease(self) -> float:
+        """For how many seconds an app counts as alive after a sign of life."""
+        return self.heartbeat * 1.5
+
 
 @cache
 def get_settings() -> Settings:

@@ -20,6 +20,7 @@ from dovecote.effects import Effects, RepeatedCallError
 from dovecote.errors import ConfigurationError, ConflictError, DovecoteError, NotFoundError, is_retryable
 from dovecote.messages import new_id
 from dovecote.ports import Invoke, ToolSpec, Write
+from dovecote.problems import faults
 from dovecote.results import Failure, TaskEvent
 from dovecote.singleflight import SingleFlight
 
@@ -109,8 +110,9 @@ class Function:
         try:
             checked = self._model.model_validate(arguments)
         except ValidationError as error:
-            problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-            return _failed("InvalidInputError", f"the arguments of {self.name!r} do not fit: {problems}")
+            return _failed(
+                "InvalidInputError", f"the arguments of {self.name!r} do not fit: {faults(error.errors())}"
+            )
         values = {name: getattr(checked, name) for name in type(checked).model_fields}
         if self._call_parameter:
             values[self._call_parameter] = call
