@@ -122,6 +122,7 @@ async def test_a_broker_killed_under_load_loses_nothing(fleet: Fleet, exception:
     last = event("the last")
     await fleet.publish(last)
     await fleet.handled(last)
+    assert taken
     if exception is None:
         await fleet.handled(*taken)
         assert await fleet.effects(*taken) == [1] * len(taken)

@@ -106,13 +106,12 @@ def test_a_wrong_password_is_refused_and_the_start_says_so(system: System, broke
 
 
 def test_a_server_that_another_authority_vouches_for_is_not_trusted(
-    system: System, broker: str, strangers: Certificates
+    system: System, broker: str, strangers: Certificates, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reader = component(broker)
     if "caCert" in reader.variables:
         said = door(system, broker, caCert=strangers.authority.read_text())
     else:
-        system.env["SSL_CERT_DIR"], kept = str(strangers.trusted), system.env["SSL_CERT_DIR"]
+        monkeypatch.setitem(system.env, "SSL_CERT_DIR", str(strangers.trusted))
         said = door(system, broker)
-        system.env["SSL_CERT_DIR"] = kept
     assert f"{reader.variables.get('caCert', 'this machine')} does not vouch for" in said
