@@ -48,13 +48,12 @@ class Queue:
 
     waiting: deque[Delivery] = field(default_factory=deque)
     rejected: list[tuple[float, int, Delivery]] = field(default_factory=list)
-    under_way: dict[int, Delivery] = field(default_factory=dict)
-    members: dict[Member, int] = field(default_factory=dict)
-    load: dict[Member, int] = field(default_factory=dict)
+    members: dict[Member, int] = field(default_factory=dict)  # how many each may have
+    load: dict[Member, int] = field(default_factory=dict)  # how many each has
     left: float = 0.0
 
     def __len__(self) -> int:
-        return len(self.waiting) + len(self.rejected) + len(self.under_way)
+        return len(self.waiting) + len(self.rejected) + sum(self.load.values())
 
     def next_deliveries(self, now: float) -> Iterator[Delivery]:
         """Deliveries for which a member has room, each noted as under way to its `member`."""
@@ -63,7 +62,6 @@ class Queue:
         while self.waiting and (member := self._free_member()) is not None:
             delivery = self.waiting.popleft()
             delivery.member, delivery.sent = member, now
-            self.under_way[delivery.number] = delivery
             self.load[member] = self.load.get(member, 0) + 1
             yield delivery
 
@@ -82,7 +80,6 @@ class Queue:
 
     def take_back(self, delivery: Delivery) -> None:
         """Note that a delivery is no longer with its member."""
-        del self.under_way[delivery.number]
         self.load[delivery.member] -= 1
         if not self.load[delivery.member]:
             del self.load[delivery.member]
@@ -100,9 +97,10 @@ class Queues:
         self._number = first - 1
         self._queues: dict[Name, Queue] = {}
         self._groups: dict[bytes, set[bytes]] = {}
-        self._under_way: dict[int, Name] = {}
+        self._under_way: dict[int, Delivery] = {}
         self._alive: dict[Member, float] = {}
         self._ready: set[Name] = set()
+        self._wakes: list[tuple[float, Name]] = []  # when a queue has something to deliver again
 
     def publish(self, topic: bytes, messages: Sequence[Message]) -> int:
         """Queue messages for every group of the topic; returns how many of them, from the first on, had room."""
@@ -141,6 +139,7 @@ class Queues:
             delay = min(_FIRST_DELAY * 2.0 ** (delivery.rejected - 1), _LONGEST_DELAY)
             queue = self._queues[delivery.topic, delivery.group]
             heapq.heappush(queue.rejected, (now + delay, number, delivery))
+            heapq.heappush(self._wakes, (now + delay, (delivery.topic, delivery.group)))
 
     def release(self, member: Member, number: int) -> None:
         """Deliver again, to any member and before others, what one has not begun or not finished."""
@@ -179,20 +178,20 @@ class Queues:
         old = [
             (name, len(queue))
             for name, queue in self._queues.items()
-            if not queue.members and not queue.under_way and now - queue.left > RETENTION
+            if not queue.members and not queue.load and now - queue.left > RETENTION
         ]
         for name, _ in old:
             del self._queues[name]
             self._groups[name[0]].discard(name[1])
-            self._ready.discard(name)
         return old
 
     def due(self, now: float) -> list[Delivery]:
         """Deliveries to send now, each already noted as under way to its `member`."""
-        names = self._ready | {name for name, queue in self._queues.items() if queue.rejected}
-        self._ready = set()
+        while self._wakes and self._wakes[0][0] <= now:
+            self._ready.add(heapq.heappop(self._wakes)[1])
+        names, self._ready = self._ready & self._queues.keys(), set()
         deliveries = [delivery for name in names for delivery in self._queues[name].next_deliveries(now)]
-        self._under_way.update((delivery.number, (delivery.topic, delivery.group)) for delivery in deliveries)
+        self._under_way.update((delivery.number, delivery) for delivery in deliveries)
         return deliveries
 
     def has_group(self, topic: bytes) -> bool:
@@ -200,19 +199,14 @@ class Queues:
         return bool(self._groups.get(topic))
 
     def _take_back(self, member: Member, number: int) -> Delivery | None:
-        name = self._under_way.get(number)
-        if name is None or self._queues[name].under_way[number].member != member:
+        delivery = self._under_way.get(number)
+        if delivery is None or delivery.member != member:
             return None
         del self._under_way[number]
-        delivery = self._queues[name].under_way[number]
+        name = (delivery.topic, delivery.group)
         self._queues[name].take_back(delivery)
         self._ready.add(name)
         return delivery
 
     def _of(self, member: Member) -> list[Delivery]:
-        return [
-            delivery
-            for queue in self._queues.values()
-            for delivery in queue.under_way.values()
-            if delivery.member == member
-        ]
+        return [delivery for delivery in self._under_way.values() if delivery.member == member]

@@ -93,6 +93,19 @@ def test_a_rejected_message_does_not_hold_up_others() -> None:
     assert data(queues.due(0)) == [b"1"]
 
 
+def test_what_a_forgotten_group_had_rejected_is_gone_and_a_new_group_of_its_name_works() -> None:
+    queues = Queues(100)
+    queues.subscribe(b"m", TOPIC, b"g", 1, 0)
+    queues.publish(TOPIC, messages(1))
+    queues.reject(b"m", queues.due(0)[0].number, 0)
+    queues.leave(b"m", 0)
+    assert queues.forget_groups(1 + RETENTION) == [((TOPIC, b"g"), 1)]
+    assert queues.due(2 + RETENTION) == []
+    queues.subscribe(b"m", TOPIC, b"g", 1, 2 + RETENTION)
+    queues.publish(TOPIC, [Message(b"{}", b"new")])
+    assert data(queues.due(2 + RETENTION)) == [b"new"]
+
+
 def test_what_a_dead_member_had_goes_to_another_first() -> None:
     queues = Queues(100)
     queues.subscribe(b"dead", TOPIC, b"g", 2, 0)
