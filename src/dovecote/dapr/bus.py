@@ -27,6 +27,7 @@ class DaprBus:
     def __init__(self, sidecar: Sidecar, capabilities: Callable[[], Awaitable[Capabilities]]) -> None:
         self._sidecar = sidecar
         self._capabilities = capabilities
+        self._said: dict[str, Message] = {}
 
     async def publish(self, topic: str, message: Message) -> None:
         """Return when the broker has taken it; UnavailableError otherwise, TooLargeError for one over its limit."""
@@ -37,7 +38,7 @@ class DaprBus:
             metadata["retain"] = "true"
         await self._publish(broker, topic, message, metadata)
         if keep:
-            await self._publish(broker, topics.VALUES, keep, {})
+            await self._keep(broker, topic, keep)
 
     async def publish_content(self, topic: str, content: dict[str, JsonValue]) -> None:
         """Publish a bare JSON object, which the sidecar is to leave as it is."""
@@ -50,7 +51,7 @@ class DaprBus:
             metadata["retain"] = "true"
         await self._post(topic, _path(broker, topic, metadata), body, {})
         if keep:
-            await self._publish(broker, topics.VALUES, keep, {})
+            await self._keep(broker, topic, keep)
 
     async def publish_batch(self, topic: str, messages: Sequence[Message]) -> None:
         """Publish several in one call; UnavailableError names those that were not taken."""
@@ -82,6 +83,15 @@ class DaprBus:
                 f"the first was {messages[int(first['entryId'])].id!r}: {first.get('error')}"
             )
         _check(topic, status, answer)
+
+    async def repeat_values(self) -> None:
+        """Say again what is to be retained, where the broker keeps nothing for a recorder that is away."""
+        if self._said and not (await self._capabilities()).durable:
+            await self.publish_batch(topics.VALUES, list(self._said.values()))
+
+    async def _keep(self, broker: Capabilities, topic: str, copy: Message) -> None:
+        self._said[topic] = copy
+        await self._publish(broker, topics.VALUES, copy, {})
 
     async def _publish(
         self, broker: Capabilities, topic: str, message: Message, metadata: Mapping[str, str]

@@ -46,10 +46,10 @@ class Connection:
             self._workflows.register(name, workflow)
         for name, activity in app.activities.items():
             self._workflows.register_activity(name, activity)
-        bus = DaprBus(self._sidecar, self.capabilities)
-        self.deliveries = Deliveries(app.name, bus, settings.concurrency)
+        self._bus = DaprBus(self._sidecar, self.capabilities)
+        self.deliveries = Deliveries(app.name, self._bus, settings.concurrency)
         self.ports = Ports(
-            bus=bus,
+            bus=self._bus,
             invoke=DaprInvoke(self._sidecar),
             state=DaprState(self._sidecar),
             model=self._model,
@@ -91,6 +91,15 @@ class Connection:
                     self._told = None  # the next sidecar asks anew
             except DovecoteError as error:
                 log.error("the broker has changed, and topics keep their names: %s", error)  # noqa: TRY400 - the cause is no bug
+
+    async def repeat_values(self) -> None:
+        """Tell the recorder what it may have missed, with each heartbeat."""
+        while True:
+            await asyncio.sleep(self._settings.heartbeat)
+            try:
+                await self._bus.repeat_values()
+            except DovecoteError as error:
+                log.warning("last values could not be told again: %s", error)
 
     async def start_worker(self) -> None:
         """Connect the workflow worker as soon as the sidecar takes calls."""
@@ -138,7 +147,8 @@ async def connect(app: "App", api: FastAPI, settings: Settings) -> AsyncIterator
     """
     connection = Connection(app, settings)
     Inbound(api, app, connection.deliveries, connection.subscribing)
-    tasks = [asyncio.create_task(work()) for work in (connection.start_worker, connection.follow_broker)]
+    works = (connection.start_worker, connection.follow_broker, connection.repeat_values)
+    tasks = [asyncio.create_task(work()) for work in works]
     try:
         yield connection.ports
     finally:
