@@ -13,8 +13,9 @@ from pydantic_core import from_json
 
 from deploy.local.system import System
 from dovecote import Message, MessageType
+from dovecote.classes import PUBSUB
 from dovecote.dapr.bus import DaprBus
-from dovecote.dapr.sidecar import PUBSUB, Sidecar
+from dovecote.dapr.sidecar import Sidecar
 from dovecote.settings import Settings
 from dovecote.topics import read_capabilities
 

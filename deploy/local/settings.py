@@ -38,7 +38,7 @@ class Rule(BaseModel):
     must: Pattern
     because: str
     default: str | None = None
-    component: str | None = None
+    not_for: str | None = None
     fitting: dict[str, Pattern] = Field({}, alias="with")
     warn: bool = False
 
@@ -122,7 +122,7 @@ def _unknown(name: str, component: Component, row: Known) -> str:
 
 def _fault(rule: Rule, component: Component, values: Mapping[str, str]) -> str | None:
     unknown = component.variables.keys() - values.keys()
-    applies = rule.component in {None, component.name} and all(
+    applies = rule.not_for != component.name and all(
         other in unknown or _fits(pattern, values.get(other, "")) for other, pattern in rule.fitting.items()
     )
     variable = component.variables.get(rule.setting)

@@ -75,7 +75,8 @@ class App:
         """Make the decorated async function the handler of a topic; returns the function itself."""
 
         def add(handler: H) -> H:
-            self.subscriptions.append(Subscription(topic, handler, bulk, default_type, dead_letter, raw))
+            subscription = Subscription(topic, handler, bulk, default_type, dead_letter, raw)
+            self.subscriptions += subscription.in_each_lane()
             return handler
 
         return add

@@ -25,12 +25,15 @@ _REMEMBERED: Final = 10_000
 
 
 class Deliveries:
-    """Runs handlers, at most `limit` at once, and turns what they raise into a verdict for the broker."""
+    """Runs handlers, and turns what they raise into a verdict for the broker.
+
+    At most `limit` run at once, and as many for what is urgent, so that it does not wait for the others.
+    """
 
     def __init__(self, app_id: str, bus: Bus, limit: int) -> None:
         self._app_id = app_id
         self._bus = bus
-        self._slots = asyncio.Semaphore(limit)
+        self._slots = {urgent: asyncio.Semaphore(limit) for urgent in (False, True)}
         self._attempts: OrderedDict[tuple[str, str], int] = OrderedDict()
 
     async def deliver(self, subscription: Subscription, event: JsonValue) -> Status:
@@ -40,7 +43,7 @@ class Deliveries:
         A subscription without dead letters is a message's last stop: what expired on its way is taken there.
         """
         message: Message | None = None
-        async with self._slots:
+        async with self._slots[subscription.urgent]:
             try:
                 message = Message.from_cloudevent(event, default_type=subscription.default_type)
                 if subscription.dead_letter and message.expired():

@@ -6,12 +6,13 @@ contract tests. Values that cross a port are JSON.
 
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal, Protocol
 
 from pydantic import BaseModel, JsonValue
 
+from dovecote.classes import Lane, lane_of
 from dovecote.errors import ConfigurationError
 from dovecote.messages import Message, MessageType
 
@@ -26,7 +27,8 @@ class Subscription:
 
     `bulk` trades a few milliseconds of waiting for throughput: for topics that pile up. `default_type`
     is what a plain JSON message from a client that knows nothing of Dovecote counts as. `raw` takes whatever
-    is published to the topic, not only CloudEvents and JSON objects; it cannot be had in bulk.
+    is published to the topic, not only CloudEvents and JSON objects; it cannot be had in bulk. `urgent` is
+    which of the topic's lanes it takes; handlers know the topic only.
     """
 
     topic: str
@@ -35,12 +37,23 @@ class Subscription:
     default_type: MessageType = MessageType.EVENT
     dead_letter: bool = True
     raw: bool = False
+    urgent: bool = False
 
     def __post_init__(self) -> None:
         if self.raw and self.bulk:
             raise ConfigurationError(
                 f"topic {self.topic!r} is subscribed raw and in bulk", mend="choose one of the two"
             )
+
+    @property
+    def lane(self) -> Lane:
+        """The way that its messages take."""
+        return lane_of(self.topic, urgent=self.urgent)
+
+    def in_each_lane(self) -> list["Subscription"]:
+        """The subscriptions that take all the topic's messages: one for each lane."""
+        other = replace(self, urgent=True)
+        return [self] if other.lane == self.lane else [self, other]
 
 
 class Bus(Protocol):

@@ -23,7 +23,9 @@ class Settings(BaseSettings):
     data: Path = Field(Path(".dovecote/data"), description="folder for what services keep on disk")
     docs: Path = Field(Path(), description="folder of documents when a question names none")
     max_question: int = Field(8000, gt=0, description="longest question, in characters")
-    concurrency: int = Field(100, gt=0, description="message handlers at once, per app")
+    concurrency: int = Field(
+        100, gt=0, description="message handlers at once, per app; urgent messages have as many of their own"
+    )
     heartbeat: float = Field(
         10.0, gt=0, description="seconds between an app's signs of life; its lease is one and a half of them"
     )

@@ -16,7 +16,7 @@ from pydantic_core import to_json
 from deploy.local.errors import LauncherError, NotReadyError
 from deploy.local.runfile import App, load_run_file
 from deploy.local.system import System
-from dovecote.dapr.sidecar import PUBSUB
+from dovecote.classes import PUBSUB
 from dovecote.errors import UnavailableError
 from dovecote.problems import read_answer
 from dovecote.topics import Capabilities

@@ -44,7 +44,7 @@ class Writes(Protocol):
 
 
 class Hold:
-    """Keeps handlers of a message waiting at a step until `release`.
+    """Keeps handlers of messages waiting at a step until `release`.
 
     Those that waited are then told `order`, later ones to go on.
     """
@@ -106,7 +106,8 @@ class Logbook:
 
         self.orders[message.id] = decide
 
-    def hold(self, message: Message, step: Step = "after", *, app: str = "alpha") -> Hold:
-        """Keep an app's handlers of a message waiting at a step."""
-        hold = self.orders[message.id] = Hold(app, step)
+    def hold(self, *messages: Message, step: Step = "after", app: str = "alpha") -> Hold:
+        """Keep an app's handlers of messages waiting at a step."""
+        hold = Hold(app, step)
+        self.orders.update(dict.fromkeys((message.id for message in messages), hold))
         return hold

@@ -2,17 +2,21 @@
 
 import asyncio
 import base64
-from typing import Any
+from typing import Any, Final
 
 import pytest
 from pydantic_core import to_json
 
-from dovecote import Message, MessageType
+from dovecote import Message, MessageType, Priority
 from dovecote.errors import TooLargeError
 from dovecote.messages import new_id
 from tests.conformance.apps.receiver import HEAP, LOCAL_NEWS, NEWS
 from tests.conformance.fleet import Fleet, names
 from tests.support.messages import full_message
+
+WAITING: Final = 1000
+AT_ONCE: Final = 50
+"""Messages in a batch: a broker may refuse one that is larger than a message may be."""
 
 
 def event(content: Any = "news", **fields: Any) -> Message:
@@ -128,3 +132,22 @@ async def test_messages_of_one_order_key_are_handled_in_order(fleet: Fleet, exce
     assert handled == sorted(handled)
     began = [fleet.log.attempts(message)[0].at for message in messages]
     assert all(later > done for done, later in zip(handled, began[1:], strict=False))
+
+
+@pytest.mark.promise("AOS-03")
+@pytest.mark.parametrize("priority", [Priority.CRITICAL, Priority.HIGH], ids=str)
+async def test_an_urgent_message_overtakes_those_that_wait(fleet: Fleet, priority: Priority) -> None:
+    """An urgent message is handled before 1,000 others that wait, and these are handled all the same."""
+    waiting = [event(number) for number in range(WAITING)]
+    urgent = event("urgent", priority=priority)
+    hold = fleet.log.hold(*waiting, step="before")
+    for start in range(0, WAITING, AT_ONCE):
+        await fleet.publish(*waiting[start : start + AT_ONCE], batch=True)
+    await hold.entry()
+    await fleet.publish(urgent)
+    await fleet.handled(urgent)
+    assert not [message for message in waiting if fleet.log.handled(message)]
+    hold.release()
+    await fleet.handled(*waiting)
+    assert await fleet.effects(urgent, *waiting) == [1] * (WAITING + 1)
+    assert fleet.log.handled(urgent)[0].topic == NEWS

@@ -7,7 +7,7 @@ from typing import Any, Final
 import pytest
 import yaml
 
-from dovecote import Message
+from dovecote import Message, Priority
 from dovecote.messages import new_id, now
 from tests.conformance.apps.receiver import TROUBLE
 from tests.conformance.behaviours import CHECKOUT
@@ -41,6 +41,20 @@ async def test_a_rejected_message_is_a_dead_letter_at_once(fleet: Fleet) -> None
     assert "Reject: not for me" in reason["traceback"]
     assert len(fleet.log.attempts(message)) == 1
     await fleet.handled(message, app="beta")
+
+
+@pytest.mark.promise("AOS-03")
+async def test_an_urgent_message_fails_as_any_other(fleet: Fleet) -> None:
+    """An urgent message that fails is tried again, and a dead letter with its reason when it is rejected."""
+    failing, rejected = (event(priority=Priority.CRITICAL) for _ in range(2))
+    fleet.log.fail(failing, "UnavailableError", "not yet", times=1)
+    fleet.log.fail(rejected, "Reject", "not for me")
+    await fleet.publish(failing, rejected, event(), topic=TROUBLE, batch=True)
+    await fleet.handled(failing)
+    assert len(fleet.log.attempts(failing)) == 2
+    letter = await fleet.dead_letter(rejected)
+    assert letter["message"]["priority"] == Priority.CRITICAL
+    assert [(row["reason"], row["topic"]) for row in letter["reasons"]] == [("not for me", TROUBLE)]
 
 
 @pytest.mark.parametrize("rubbish", [{"priority": "soon"}, {"deadline": "tomorrow"}], ids=str)

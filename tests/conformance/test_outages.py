@@ -11,16 +11,15 @@ from dovecote import Message
 from dovecote.errors import UnavailableError
 from tests.conformance.apps.receiver import TROUBLE
 from tests.conformance.fleet import Fleet
-from tests.conformance.test_delivery import event
+from tests.conformance.test_delivery import AT_ONCE, event
 
 LOAD = 1000
-AT_ONCE = 50
 
 
 async def test_a_killed_app_loses_nothing(fleet: Fleet) -> None:
     """A message whose app is killed after the effect is handled again, and has the effect once."""
     message = event()
-    hold = fleet.log.hold(message, "after")
+    hold = fleet.log.hold(message)
     await fleet.publish(message, topic=TROUBLE)
     entry = await hold.entry()
     await fleet.kill(fleet.name_of(entry.replica))
@@ -32,7 +31,7 @@ async def test_a_killed_app_loses_nothing(fleet: Fleet) -> None:
 async def test_a_killed_sidecar_loses_nothing(fleet: Fleet, exception: str | None) -> None:
     """A message whose sidecar is killed while it is handled is handled again, and has the effect once."""
     message, later = event(), event()
-    hold = fleet.log.hold(message, "before")
+    hold = fleet.log.hold(message, step="before")
     await fleet.publish(message, topic=TROUBLE)
     entry = await hold.entry()
     await fleet.kill_sidecar(fleet.name_of(entry.replica))

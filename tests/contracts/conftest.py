@@ -17,8 +17,8 @@ from fastapi import FastAPI
 from deploy.local.runfile import App as RunFileApp
 from deploy.local.system import System
 from dovecote.app import App
+from dovecote.classes import PUBSUB
 from dovecote.dapr import connect as connect_to_sidecar
-from dovecote.dapr.sidecar import PUBSUB
 from dovecote.delivery import Deliveries
 from dovecote.messages import new_id
 from dovecote.ports import Ports

@@ -73,7 +73,7 @@ def write_checkout(folder: Path) -> Path:
     """A run file with one app, and the shipped component with a short lock, without a policy of retries."""
     components = folder / "components"
     components.mkdir(parents=True)
-    pubsub, _ = yaml.safe_load_all((COMPONENTS / "servicebus" / "pubsub.yaml").read_text())
+    pubsub, *_ = yaml.safe_load_all((COMPONENTS / "servicebus" / "pubsub.yaml").read_text())
     rows = pubsub["spec"]["metadata"]
     pubsub["spec"]["metadata"] = [
         row | {"value": LOCK[row["name"]]} if row["name"] in LOCK else row for row in rows

@@ -7,7 +7,7 @@ from typing import Any, cast
 from pydantic import JsonValue
 from pydantic_core import from_json
 
-from dovecote import Message, MessageType
+from dovecote import Message, MessageType, Priority
 from dovecote.dapr import bridge as bridges
 from dovecote.dapr.bridge import TARGET, Bridge
 from dovecote.dapr.bus import EVENT
@@ -63,3 +63,13 @@ async def test_the_order_of_a_key_is_kept_by_a_broker_that_keeps_one() -> None:
     await Bridge(cast("Any", sidecar), CAPABILITIES).deliver(Subscription("some/topic", handle), event)
     ((path, *_),) = sidecar.published
     assert path == "/v1.0/publish/target/some.topic?metadata.partitionKey=a+key"
+
+
+async def test_what_is_urgent_stays_in_its_lane() -> None:
+    sidecar = Sidecar(204)
+    bridge = Bridge(cast("Any", sidecar), CAPABILITIES)
+    event = Message(type=MessageType.EVENT, sender="tests", priority=Priority.HIGH).to_cloudevent()
+    [_, urgent] = Subscription("some/topic", handle).in_each_lane()
+    await bridge.deliver(urgent, event)
+    assert [path for path, *_ in sidecar.published] == ["/v1.0/publish/target/some/topic/urgent"]
+    assert bridge.passed == {"some/topic": 1}

@@ -10,6 +10,7 @@ from dovecote.classes import CLASSES
 from dovecote.topics import DEAD_LETTERS, inbox, read_capabilities
 
 COMPONENTS = Path(__file__).resolve().parents[2] / "components"
+PUBSUB_COMPONENTS = ("pubsub", "urgent", "news")
 PUBSUB = sorted((COMPONENTS / "pubsub").iterdir())
 SECRET = ("password", "key", "url", "host", "connectionstring", "brokers", "username")
 
@@ -44,8 +45,9 @@ def test_what_is_secret_or_an_address_comes_from_the_environment(folder: Path) -
 
 def test_every_setting_is_text_as_the_sidecar_wants_it() -> None:
     for folder in PUBSUB:
-        for name, row in [*settings(folder).items(), *settings(folder, "news").items()]:
-            assert isinstance(row.get("value", ""), str), f"{folder.name}: quote {name}"
+        for component in PUBSUB_COMPONENTS:
+            for name, row in settings(folder, component).items():
+                assert isinstance(row.get("value", ""), str), f"{folder.name}: quote {name}"
 
 
 # What a certificate takes the place of, or brings with it; all else is as it is without TLS.
@@ -90,14 +92,25 @@ def test_a_kafka_consumer_begins_with_the_oldest_message() -> None:
 
 
 @pytest.mark.parametrize("folder", PUBSUB, ids=lambda folder: folder.name)
-def test_news_goes_to_the_same_server_as_everything_else(folder: Path) -> None:
-    sure, news = resources(folder)
-    assert news["spec"]["type"] == sure["spec"]["type"]
-    addresses = [
+def test_all_components_of_a_broker_are_at_the_same_server(folder: Path) -> None:
+    assert len({one["spec"]["type"] for one in resources(folder)}) == 1
+    first, *others = [
         {name: row["secretKeyRef"] for name, row in settings(folder, component).items() if "secretKeyRef" in row}
-        for component in ("pubsub", "news")
+        for component in PUBSUB_COMPONENTS
     ]
-    assert addresses[0] == addresses[1]
+    assert others == [first, first]
+
+
+@pytest.mark.parametrize("folder", PUBSUB, ids=lambda folder: folder.name)
+def test_what_is_urgent_is_as_safe_as_the_rest_and_has_handlers_of_its_own(folder: Path) -> None:
+    own = {"concurrency", "queueDepth", "prefetchCount", "maxConcurrentHandlers", "maxActiveMessages"}
+    sure, urgent = (settings(folder, component) for component in ("pubsub", "urgent"))
+    if "kafka" in folder.name:
+        assert urgent.pop("consumerGroup")["value"] == "{appID}-urgent"
+    assert {name: row for name, row in urgent.items() if name not in own} == {
+        name: row for name, row in sure.items() if name not in own
+    }
+    assert all(int(urgent[name]["value"]) < int(sure[name]["value"]) for name in own & sure.keys())
 
 
 @pytest.mark.promise("ARG-06")
@@ -109,6 +122,7 @@ def test_the_classes_of_message_have_their_qualities_of_service() -> None:
         "tool_registry": 1,
         "status": 0,
         "logs": 0,
+        "records": 1,
         "events": 1,
     }
     for component, qos in (("pubsub", "1"), ("news", "0")):
@@ -118,5 +132,7 @@ def test_the_classes_of_message_have_their_qualities_of_service() -> None:
 
 def test_what_is_news_is_not_tried_again_by_the_sidecar() -> None:
     [policy] = [row for row in resources(COMPONENTS / "shared") if row["kind"] == "Resiliency"]
-    assert "inbound" in policy["spec"]["targets"]["components"]["pubsub"]
-    assert "news" not in policy["spec"]["targets"]["components"]
+    targets = policy["spec"]["targets"]["components"]
+    assert "inbound" in targets["pubsub"]
+    assert targets["urgent"] == targets["pubsub"]
+    assert "news" not in targets

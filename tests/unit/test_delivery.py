@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 from pydantic import JsonValue
 
-from dovecote import Message, MessageType, Reject, topics
+from dovecote import Message, MessageType, Priority, Reject, topics
 from dovecote.delivery import Deliveries
 from dovecote.errors import BudgetError, ConflictError, ModelError, TooLargeError, UnavailableError
 from dovecote.messages import now
@@ -191,3 +191,21 @@ async def test_news_that_a_handler_fails_at_is_gone_with_a_line_in_the_log(
     assert await deliveries.deliver(subscription, MESSAGE.to_cloudevent()) == "SUCCESS"
     assert reasons() == []
     assert "logs/info m1: lost, since it is not delivered again: UnavailableError: away" in caplog.text
+
+
+@pytest.mark.promise("AOS-03")
+async def test_an_urgent_message_is_handled_while_all_other_handlers_are_busy() -> None:
+    deliveries, _ = _deliveries(limit=2)
+    go = asyncio.Event()
+
+    async def handle(message: Message) -> None:
+        if message.priority is Priority.NORMAL:
+            await go.wait()
+
+    normal, urgent = _subscription(handle).in_each_lane()
+    async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
+        waiting = [tasks.create_task(deliveries.deliver(normal, MESSAGE.to_cloudevent())) for _ in range(5)]
+        hurried = MESSAGE.model_copy(update={"priority": Priority.HIGH})
+        assert await deliveries.deliver(urgent, hurried.to_cloudevent()) == "SUCCESS"
+        assert not any(task.done() for task in waiting)
+        go.set()

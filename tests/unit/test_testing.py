@@ -16,6 +16,7 @@ from dovecote import (
     MessageType,
     Orchestrator,
     PlanContext,
+    Priority,
     Reject,
     Tools,
     Write,
@@ -69,6 +70,16 @@ async def test_replicas_of_an_app_compete_and_apps_do_not() -> None:
     await bus.settled()
     assert sorted(one + two) == sorted(other) == list(range(10))
     assert len(one) == len(two) == 5
+
+
+async def test_what_is_published_in_another_lane_is_of_the_same_topic() -> None:
+    bus, seen = MemoryBus(), list[Any]()
+    await bus.publish(TOPIC, _message("soon").model_copy(update={"priority": Priority.HIGH}))
+    await bus.publish(TOPIC, _message("later"))
+    bus.join("app", Subscription(TOPIC, _keeping(seen)).in_each_lane(), Deliveries("app", bus, 10))
+    await bus.settled()
+    assert sorted(seen) == ["later", "soon"]
+    assert [event["data"] for event in bus.events(TOPIC)] == ["soon", "later"]
 
 
 async def test_what_was_published_before_an_app_came_waits_for_it() -> None:

@@ -16,7 +16,7 @@ from dovecote.cli.launcher import load
 
 MINIMUM_PYTHON = (3, 11)
 # Folders of components, and the names by which apps know what each of their folders defines.
-_ROLES = {"pubsub": ("pubsub", "news"), "llm": ("llm",)}
+_ROLES = {"pubsub": ("pubsub", "urgent", "news"), "llm": ("llm",)}
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ def _component_problem(path: Path, folder: Path, capabilities: dict[str, Any]) -
     role = path.relative_to(folder).parts[0]
     for kind, name, spec_type in described:
         if kind == "Component" and name not in _ROLES.get(role, (name,)):
-            return f"its component is called {name!r}, and apps know {' and '.join(map(repr, _ROLES[role]))}"
+            return f"its component is called {name!r}, and apps know {', '.join(map(repr, _ROLES[role]))}"
         if kind == "Component" and role == "pubsub" and spec_type not in capabilities:
             return f"capabilities.yaml has no row {spec_type!r}; it has {', '.join(capabilities)}"
     return ""

@@ -68,10 +68,10 @@ def capability_table(capabilities: dict[str, dict[str, Any]]) -> str:
 
 def class_table() -> str:
     """The classes of message as a Markdown table."""
-    rows = [["class", "component", "quality of service", "retained", "topics"], ["---"] * 5]
+    rows = [["class", "component", "quality of service", "lanes", "retained", "topics"], ["---"] * 6]
     for one in CLASSES:
         topics = ", ".join(f"`{topic}`" for topic in one.topics)
-        rows.append([one.name, f"`{one.component}`", str(one.qos), _cell(one.retained), topics])
+        rows.append([one.name, f"`{one.component}`", str(one.qos), _cell(one.lanes), _cell(one.retained), topics])
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 

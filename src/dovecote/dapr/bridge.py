@@ -17,9 +17,10 @@ from fastapi import FastAPI
 from pydantic import JsonValue
 from pydantic_core import to_json
 
+from dovecote.classes import PUBSUB
 from dovecote.dapr.bus import EVENT, publish_path
 from dovecote.dapr.inbound import Inbound
-from dovecote.dapr.sidecar import PUBSUB, Sidecar, failure
+from dovecote.dapr.sidecar import Sidecar, failure
 from dovecote.delivery import Status
 from dovecote.errors import UnavailableError
 from dovecote.messages import ORDER_KEY
@@ -49,7 +50,7 @@ class Bridge:
         return read_capabilities(self._file, await self._sidecar.component_type(component))
 
     async def deliver(self, subscription: Subscription, event: JsonValue) -> Status:
-        """Publish an event on the new broker, under the same topic; the old one keeps it until that is done."""
+        """Publish an event on the new broker, in the same lane; the old one keeps it until that is done."""
         pause = 0.1
         while True:
             try:
@@ -65,7 +66,7 @@ class Bridge:
     async def _publish(self, subscription: Subscription, event: JsonValue) -> None:
         if self._target is None:
             self._target = await self.capabilities(TARGET)
-        topic = self._target.spell(subscription.topic)
+        topic = self._target.spell(subscription.lane.topic)
         path = publish_path(TARGET, topic, _metadata(self._target, subscription, event))
         # What was read raw may be any JSON, which the sidecar would take for a CloudEvent.
         headers = {} if subscription.raw else {"content-type": EVENT}

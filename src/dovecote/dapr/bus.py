@@ -1,5 +1,6 @@
 """The bus on Dapr pub/sub."""
 
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Final
@@ -9,7 +10,7 @@ from pydantic import JsonValue
 from pydantic_core import from_json, to_json
 
 from dovecote import topics
-from dovecote.classes import class_of
+from dovecote.classes import Lane, class_of, is_urgent, lane_of
 from dovecote.dapr.sidecar import Sidecar, failure
 from dovecote.errors import NotFoundError, UnavailableError
 from dovecote.messages import Message
@@ -22,7 +23,7 @@ _LIMIT: Final = 15.0
 
 
 class DaprBus:
-    """Publishes CloudEvents through the component of each topic's class, whichever broker that is."""
+    """Publishes CloudEvents through the component of each message's lane, whichever broker that is."""
 
     def __init__(self, sidecar: Sidecar, capabilities: Callable[[], Awaitable[Capabilities]]) -> None:
         self._sidecar = sidecar
@@ -49,40 +50,32 @@ class DaprBus:
         metadata = {"rawPayload": "true"}
         if keep and broker.retained:
             metadata["retain"] = "true"
-        await self._post(topic, _path(broker, topic, metadata), body, {})
+        await self._post(topic, _path(broker, lane_of(topic), metadata), body, {})
         if keep:
             await self._keep(broker, topic, keep)
 
     async def publish_batch(self, topic: str, messages: Sequence[Message]) -> None:
-        """Publish several in one call; UnavailableError names those that were not taken."""
+        """Publish several, in one call for each lane; UnavailableError names those that were not taken."""
         if class_of(topic).retained:
             for message in messages:
                 await self.publish(topic, message)
             return
         broker = await self._capabilities()
-        entries = [
-            {
-                "entryId": str(number),
-                "event": message.to_cloudevent(),
-                "contentType": EVENT,
-                "metadata": _metadata(broker, message),
-            }
-            for number, message in enumerate(messages)
-        ]
-        body = to_json(entries)
-        if len(body) > broker.max_message_bytes:
-            for message, entry in zip(messages, entries, strict=True):
-                broker.check_size(topic, message.id, len(to_json(entry["event"])))
-        path = publish_path(class_of(topic).component, broker.spell(topic), {}, bulk=True)
-        status, answer = await self._sidecar.request("POST", path, body, limit=_LIMIT)
-        failed = from_json(answer).get("failedEntries", []) if answer else []
-        if failed:
-            first = failed[0]
-            raise UnavailableError(
-                f"{len(failed)} of {len(messages)} messages to {topic!r} were not taken; "
-                f"the first was {messages[int(first['entryId'])].id!r}: {first.get('error')}"
-            )
-        _check(topic, status, answer)
+        batches: defaultdict[Lane, list[Message]] = defaultdict(list)
+        for message in messages:
+            batches[lane_of(topic, urgent=is_urgent(message))].append(message)
+        bodies = {lane: _batch_body(broker, topic, batch) for lane, batch in batches.items()}
+        for lane, body in bodies.items():
+            path = _path(broker, lane, {}, bulk=True)
+            status, answer = await self._sidecar.request("POST", path, body, limit=_LIMIT)
+            failed = from_json(answer).get("failedEntries", []) if answer else []
+            if failed:
+                first = failed[0]
+                raise UnavailableError(
+                    f"{len(failed)} of {len(batches[lane])} messages to {topic!r} were not taken; "
+                    f"the first was {batches[lane][int(first['entryId'])].id!r}: {first.get('error')}"
+                )
+            _check(topic, status, answer)
 
     async def repeat_values(self) -> None:
         """Say again what is to be retained, where the broker keeps nothing for a recorder that is away."""
@@ -98,7 +91,8 @@ class DaprBus:
     ) -> None:
         event = to_json(message.to_cloudevent())
         broker.check_size(topic, message.id, len(event))
-        await self._post(topic, _path(broker, topic, metadata), event, {"content-type": EVENT})
+        lane = lane_of(topic, urgent=is_urgent(message))
+        await self._post(topic, _path(broker, lane, metadata), event, {"content-type": EVENT})
 
     async def _post(self, topic: str, path: str, body: bytes, headers: Mapping[str, str]) -> None:
         status, answer = await self._sidecar.request("POST", path, body, headers=headers, limit=_LIMIT)
@@ -112,8 +106,26 @@ def publish_path(component: str, topic: str, metadata: Mapping[str, str], *, bul
     return f"{path}?{query}" if query else path
 
 
-def _path(broker: Capabilities, topic: str, metadata: Mapping[str, str]) -> str:
-    return publish_path(class_of(topic).component, broker.spell(topic), metadata)
+def _path(broker: Capabilities, lane: Lane, metadata: Mapping[str, str], *, bulk: bool = False) -> str:
+    return publish_path(lane.component, broker.spell(lane.topic), metadata, bulk=bulk)
+
+
+def _batch_body(broker: Capabilities, topic: str, messages: Sequence[Message]) -> bytes:
+    """Messages as the sidecar takes them in one call; TooLargeError if one is over the broker's limit."""
+    entries = [
+        {
+            "entryId": str(number),
+            "event": message.to_cloudevent(),
+            "contentType": EVENT,
+            "metadata": _metadata(broker, message),
+        }
+        for number, message in enumerate(messages)
+    ]
+    body = to_json(entries)
+    if len(body) > broker.max_message_bytes:
+        for message, entry in zip(messages, entries, strict=True):
+            broker.check_size(topic, message.id, len(to_json(entry["event"])))
+    return body
 
 
 def _metadata(broker: Capabilities, message: Message) -> dict[str, str]:

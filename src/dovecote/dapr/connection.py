@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Final
 
 from fastapi import FastAPI
 
+from dovecote.classes import PUBSUB
 from dovecote.dapr.bus import DaprBus
 from dovecote.dapr.inbound import Inbound
 from dovecote.dapr.invoke import DaprInvoke
 from dovecote.dapr.model import DaprModel
-from dovecote.dapr.sidecar import COMPONENTS, PUBSUB, Sidecar
+from dovecote.dapr.sidecar import COMPONENTS, Sidecar
 from dovecote.dapr.state import DaprState
 from dovecote.dapr.streams import Streams
 from dovecote.dapr.workflow import DaprWorkflows
@@ -124,9 +125,9 @@ class Connection:
         if not missing:
             broker = await self.capabilities()
             missing += [
-                f"topic {wanted.topic!r} is not subscribed"
+                f"topic {wanted.lane.topic!r} is not subscribed"
                 for wanted in self._app.subscriptions
-                if broker.subscription(wanted.topic, self._app.name) not in subscribed
+                if broker.subscription(wanted.lane.topic, self._app.name) not in subscribed
             ]
         if not self._worker_started:
             missing.append("the workflow worker is not connected")

@@ -66,9 +66,8 @@ class Inbound(DaprApp):
         broker = await self._capabilities()
         rows = []
         for number, wanted in enumerate(self._wanted):
-            carried = class_of(wanted.topic)
-            row: dict[str, Any] = {"pubsubname": carried.component, "route": _route(number)}
-            if wanted.dead_letter and carried.qos:
+            row: dict[str, Any] = {"pubsubname": wanted.lane.component, "route": _route(number)}
+            if wanted.dead_letter and class_of(wanted.topic).qos:
                 row["deadLetterTopic"] = broker.spell(topics.DEAD_LETTERS)
             if wanted.raw:
                 row["metadata"] = RAW
@@ -78,7 +77,7 @@ class Inbound(DaprApp):
                     "maxMessagesCount": BULK_MESSAGES,
                     "maxAwaitDurationMs": BULK_WAIT_MS,
                 }
-            rows += [{**row, "topic": topic} for topic in broker.subscriptions(wanted.topic, self._name)]
+            rows += [{**row, "topic": topic} for topic in broker.subscriptions(wanted.lane.topic, self._name)]
         return rows
 
     def _single(self, subscription: Subscription) -> Callable[[Request], Awaitable[Response]]:

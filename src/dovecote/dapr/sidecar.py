@@ -8,13 +8,12 @@ from typing import Any, Final
 import aiohttp
 from pydantic_core import from_json, to_json
 
+from dovecote.classes import NEWS, PUBSUB, URGENT
 from dovecote.errors import DovecoteError, UnavailableError
 
-PUBSUB: Final = "pubsub"
-NEWS: Final = "news"
 STATESTORE: Final = "statestore"
 MODEL: Final = "llm"
-COMPONENTS: Final = (PUBSUB, NEWS, STATESTORE, MODEL)
+COMPONENTS: Final = (PUBSUB, URGENT, NEWS, STATESTORE, MODEL)
 
 _POLL: Final = 0.05
 

@@ -46,11 +46,18 @@ class Streams:
 
     @contextlib.asynccontextmanager
     async def listen(self, subscription: Subscription) -> AsyncIterator[None]:
-        """Take the messages of a raw topic while the block runs, over any restart of the sidecar.
+        """Take the messages of a raw topic while the block runs, in all its lanes, over any sidecar's restart.
 
         UnavailableError if the sidecar does not open the stream at first. Where the broker makes groups of
         consumers by a prefix, each replica that listens gets each message.
         """
+        async with contextlib.AsyncExitStack() as stack:
+            for one in subscription.in_each_lane():
+                await stack.enter_async_context(self._listen(one))
+            yield
+
+    @contextlib.asynccontextmanager
+    async def _listen(self, subscription: Subscription) -> AsyncIterator[None]:
         opened = asyncio.Event()
         keeping = asyncio.create_task(self._keep(subscription, opened))
         try:
@@ -78,11 +85,10 @@ class Streams:
     async def _open(self, subscription: Subscription, opened: asyncio.Event) -> None:
         await self._sidecar.wait_until_healthy()
         broker = await self._capabilities()
-        carried = class_of(subscription.topic)
         wanted = api_v1.SubscribeTopicEventsRequestInitialAlpha1(
-            pubsub_name=carried.component, topic=broker.spell(subscription.topic), metadata=RAW
+            pubsub_name=subscription.lane.component, topic=broker.spell(subscription.lane.topic), metadata=RAW
         )
-        if subscription.dead_letter and carried.qos:
+        if subscription.dead_letter and class_of(subscription.topic).qos:
             wanted.dead_letter_topic = broker.spell(topics.DEAD_LETTERS)
         async with grpc.aio.insecure_channel(self._address) as channel:
             await self._take(subscription, channel, wanted, opened)

@@ -11,6 +11,7 @@ from typing import Any, Final
 from pydantic import JsonValue
 from pydantic_core import from_json, to_json
 
+from dovecote.classes import Lane, is_urgent, lane_of
 from dovecote.delivery import Deliveries
 from dovecote.errors import UnavailableError
 from dovecote.messages import Message
@@ -80,14 +81,14 @@ class MemoryBus:
     def __init__(self, *, attempts: int = 9) -> None:
         self.available = True
         self._attempts = attempts
-        self._log: defaultdict[str, list[bytes]] = defaultdict(list)
+        self._log: defaultdict[str, list[tuple[str, bytes]]] = defaultdict(list)
         self._groups: defaultdict[str, dict[str, _Group]] = defaultdict(dict)
 
     async def publish(self, topic: str, message: Message) -> None:
         """Return when it is taken; UnavailableError while `available` is off, TooLargeError for too large a one."""
-        await self.publish_event(topic, message.to_cloudevent())
+        self._put(topic, lane_of(topic, urgent=is_urgent(message)), message.to_cloudevent())
         if keep := copy_to_keep(topic, message):
-            await self.publish_event(VALUES, keep.to_cloudevent())
+            await self.publish(VALUES, keep)
 
     async def publish_batch(self, topic: str, messages: Sequence[Message]) -> None:
         """Publish several at once."""
@@ -98,24 +99,28 @@ class MemoryBus:
         """Publish a bare JSON object."""
         await self.publish_event(topic, content)
         if keep := content_to_keep(topic, content):
-            await self.publish_event(VALUES, keep.to_cloudevent())
+            await self.publish(VALUES, keep)
 
     async def publish_event(self, topic: str, event: Any) -> None:
-        """Publish as a client without Dovecote does: any CloudEvents event, or any other JSON."""
+        """Publish as a client without Dovecote does: any CloudEvents event, or any other JSON; none is urgent."""
+        self._put(topic, lane_of(topic), event)
+
+    def _put(self, topic: str, lane: Lane, event: Any) -> None:
         if not self.available:
             raise UnavailableError(f"publishing to {topic!r}: the broker is not available")
         content = to_json(event)
         MEMORY.check_size(topic, str(event.get("id")) if isinstance(event, dict) else "no id", len(content))
-        self._take(MEMORY.spell(topic), content)
+        self._take(topic, lane, content)
 
     def join(self, app_id: str, subscriptions: Sequence[Subscription], deliveries: Deliveries) -> Membership:
         """Let a replica of an app consume, until it leaves."""
         places = []
         for subscription in subscriptions:
-            topic = MEMORY.spell(subscription.topic)
-            groups = self._groups[topic]
+            lane = subscription.lane.topic
+            groups = self._groups[lane]
             if app_id not in groups:
-                groups[app_id] = _Group(deque(_Held(event) for event in self._log[topic]))
+                logged = self._log[MEMORY.spell(subscription.topic)]
+                groups[app_id] = _Group(deque(_Held(event) for taken, event in logged if taken == lane))
             member = _Member(subscription, deliveries)
             groups[app_id].members.append(member)
             places.append((groups[app_id], member))
@@ -125,15 +130,15 @@ class MemoryBus:
     @contextlib.asynccontextmanager
     async def listen(self, app_id: str, deliveries: Deliveries, subscription: Subscription) -> AsyncIterator[None]:
         """Let a replica of an app consume one more topic while the block runs."""
-        membership = self.join(app_id, [subscription], deliveries)
+        membership = self.join(app_id, subscription.in_each_lane(), deliveries)
         try:
             yield
         finally:
             await membership.leave()
 
     def events(self, topic: str) -> list[dict[str, Any]]:
-        """All that was published to a topic, in order: for a test to look at."""
-        return [from_json(event) for event in self._log[topic]]
+        """All that was published to a topic, in any lane, in order: for a test to look at."""
+        return [from_json(event) for _, event in self._log[topic]]
 
     async def settled(self) -> None:
         """Return when nothing is being handled. What waits for an app that is away goes on waiting."""
@@ -146,9 +151,9 @@ class MemoryBus:
         ]:
             await asyncio.wait(under_way)
 
-    def _take(self, topic: str, event: bytes) -> None:
-        self._log[topic].append(event)
-        for group in self._groups[topic].values():
+    def _take(self, topic: str, lane: Lane, event: bytes) -> None:
+        self._log[MEMORY.spell(topic)].append((lane.topic, event))
+        for group in self._groups[lane.topic].values():
             group.waiting.append(_Held(event))
             self._hand_out(group)
 
@@ -180,7 +185,7 @@ class MemoryBus:
             else:
                 self._return(group, held)
         elif member.subscription.dead_letter:
-            self._take(DEAD_LETTERS, held.event)
+            self._take(DEAD_LETTERS, lane_of(DEAD_LETTERS), held.event)
         else:
             log.warning(
                 "an event on %s is dropped: its subscription has no dead letters", member.subscription.topic

@@ -1,0 +1,75 @@
+"""What the bus asks its sidecar for."""
+
+from typing import Any, cast
+
+import pytest
+from pydantic_core import from_json, to_json
+
+from dovecote import Message, MessageType, Priority, topics
+from dovecote.dapr.bus import DaprBus
+from dovecote.errors import TooLargeError, UnavailableError
+from dovecote.topics import Capabilities
+
+BROKER = Capabilities(broker="one", separator=".", group_prefix="", durable=True, max_message_bytes=2000)
+
+
+class Sidecar:
+    """A sidecar that takes everything, but what goes to the path `refused`."""
+
+    def __init__(self, refused: str = "") -> None:
+        self.refused = refused
+        self.taken: dict[str, Any] = {}
+
+    async def request(self, _: str, path: str, body: bytes, **__: Any) -> tuple[int, bytes]:
+        if path == self.refused:
+            return 500, to_json({"failedEntries": [{"entryId": "0", "error": "it is full"}]})
+        self.taken[path] = from_json(body)
+        return 204, b""
+
+
+def _bus(sidecar: Sidecar) -> DaprBus:
+    async def capabilities() -> Capabilities:
+        return BROKER
+
+    return DaprBus(cast("Any", sidecar), capabilities)
+
+
+def _task(id_: str, priority: Priority = Priority.NORMAL, content: Any = None) -> Message:
+    return Message(id=id_, type=MessageType.TASK, sender="tests", priority=priority, content=content)
+
+
+@pytest.mark.promise("AOS-03")
+async def test_an_urgent_message_is_published_in_the_lane_of_its_topic() -> None:
+    sidecar = Sidecar()
+    bus = _bus(sidecar)
+    await bus.publish(topics.inbox("ann"), _task("slow", Priority.BACKGROUND))
+    await bus.publish(topics.inbox("ann"), _task("soon", Priority.HIGH))
+    await bus.publish_content(topics.inbox("ann"), {"priority": 0})
+    assert list(sidecar.taken) == [
+        "/v1.0/publish/pubsub/agents.ann.inbox",
+        "/v1.0/publish/urgent/agents.ann.inbox.urgent",
+        "/v1.0/publish/pubsub/agents.ann.inbox?metadata.rawPayload=true",
+    ]
+
+
+async def test_a_batch_is_one_call_for_each_of_its_lanes() -> None:
+    sidecar = Sidecar()
+    batch = [_task("a"), _task("b", Priority.CRITICAL), _task("c", Priority.LOW)]
+    await _bus(sidecar).publish_batch("some/topic", batch)
+    assert {path: [one["event"]["id"] for one in entries] for path, entries in sidecar.taken.items()} == {
+        "/v1.0/publish/bulk/pubsub/some.topic": ["a", "c"],
+        "/v1.0/publish/bulk/urgent/some.topic.urgent": ["b"],
+    }
+
+
+async def test_what_is_not_taken_of_a_batch_is_named_whichever_lane_it_takes() -> None:
+    bus = _bus(Sidecar(refused="/v1.0/publish/bulk/urgent/some.topic.urgent"))
+    with pytest.raises(UnavailableError, match=r"1 of 1 messages to .* the first was 'b': it is full"):
+        await bus.publish_batch("some/topic", [_task("a"), _task("b", Priority.CRITICAL)])
+
+
+async def test_of_a_batch_with_too_large_a_message_nothing_is_sent() -> None:
+    sidecar = Sidecar()
+    with pytest.raises(TooLargeError, match="'b'"):
+        await _bus(sidecar).publish_batch("some/topic", [_task("a"), _task("b", Priority.HIGH, "x" * 3000)])
+    assert not sidecar.taken
