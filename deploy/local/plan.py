@@ -17,6 +17,8 @@ from deploy.local.spawning import Program
 
 # A handler that was started may finish: longer than any of them, shorter than a user's patience.
 _DRAIN_SECONDS = 8
+# For how long a sidecar that delivers no more still takes its app's calls.
+_OUTLIVE_SECONDS = 20
 _FINISH_SECONDS = 15  # of an app: twice its DOVECOTE_STOP_TIMEOUT, for requests and for activities
 
 
@@ -120,6 +122,7 @@ def _sidecar_local(app: App, offset: int) -> list[str]:
         f"--dapr-internal-grpc-listen-address={HOST}",
         f"--metrics-listen-address={HOST}",
         f"--dapr-graceful-shutdown-seconds={_DRAIN_SECONDS}",
+        f"--dapr-block-shutdown-duration={_OUTLIVE_SECONDS}s",
     ]
 
 

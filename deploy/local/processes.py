@@ -64,6 +64,12 @@ class Supervised:
         self._signal(signal.SIGKILL)
         await gone.wait()
 
+    def forewarn(self) -> None:
+        """Send SIGTERM, and leave the program its time; `stop` comes after."""
+        self._wanted = False
+        if self.pid is not None:
+            self._signal(signal.SIGTERM)
+
     async def stop(self, hurry: asyncio.Event) -> None:
         """End the program for good: SIGTERM, then SIGKILL when its time is over or `hurry` is set."""
         self._wanted = False

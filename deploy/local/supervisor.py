@@ -109,6 +109,12 @@ class Supervisor:
         children = [self._children[name] for name in names if name in self._children]
         await asyncio.gather(*(child.stop(self._hurry) for child in children))
 
+    async def forewarn(self, names: Iterable[str]) -> None:
+        """Send the named children SIGTERM, and return at once; `stop` comes after."""
+        for name in names:
+            if name in self._children:
+                self._children[name].forewarn()
+
     def hurry(self) -> None:
         """Make every stop, also one under way, kill at once."""
         self._loop.call_soon_threadsafe(self._hurry.set)

@@ -157,18 +157,23 @@ class System:
         return programs
 
     def stop(self) -> None:
-        """End everything: apps first, then sidecars, servers, and Redis last; harmless when nothing runs."""
+        """End everything: apps first, then sidecars, servers, and Redis last; harmless when nothing runs.
+
+        The sidecars of apps that are to end are told before, so that they deliver no more; until the apps are gone
+        they go on taking calls. Told a second time, they end at once.
+        """
         if self._supervisor is not None:
             services = self._services.values()
-            brokers = [broker.program.name for broker in self._brokers]
             for group in (
-                [service.name for service in services if service.app.app_id not in _TOLD],
-                *([service.name for service in services if service.app.app_id == told] for told in _TOLD),
-                [service.sidecar.name for service in services],
-                [*brokers, *_SERVERS],
-                ["redis"],
+                [service for service in services if service.app.app_id not in _TOLD],
+                *([service for service in services if service.app.app_id == told] for told in _TOLD),
             ):
-                self._supervisor.call(self._supervisor.stop(group))
+                self._supervisor.call(self._supervisor.forewarn(service.sidecar.name for service in group))
+                self._supervisor.call(self._supervisor.stop(service.name for service in group))
+            brokers = [broker.program.name for broker in self._brokers]
+            sidecars = [service.sidecar.name for service in services]
+            for names in (sidecars, [*brokers, *_SERVERS], ["redis"]):
+                self._supervisor.call(self._supervisor.stop(names))
             self._supervisor.close()
             self._supervisor = None
             end_leftovers(self._folders.home, self._folders.data / NOTES)

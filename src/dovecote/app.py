@@ -93,6 +93,11 @@ class App:
         """The app on its Dapr sidecar."""
         return self.build(connect)
 
+    async def retire(self) -> None:
+        """Say that the app takes no more work, and wait until none comes: before its port is closed."""
+        self.running.stopping = True
+        await self.running.ports.quiet(self.running.settings.stop_timeout)
+
     def build(self, connect: Connect, settings: Settings | None = None) -> FastAPI:
         """The app on any implementation of the ports; the settings are read when it starts."""
 
@@ -104,6 +109,7 @@ class App:
 
         api = FastAPI(title=self.name, description=self.description, lifespan=lifespan)
         api.state.dovecote = self
+        api.state.retire = self.retire
         api.include_router(_health(self))
         api.include_router(self.router)
         api.add_exception_handler(DovecoteError, _problem)
@@ -181,9 +187,10 @@ def _health(app: App) -> APIRouter:
     router = APIRouter(tags=["health"])
 
     @router.get("/healthz")
-    async def healthz() -> dict[str, str]:
-        """Whether the process is alive."""
-        return {"status": "ok"}
+    async def healthz() -> JSONResponse:
+        """Whether the process is alive, and is to go on: at 503 the sidecar stops delivering."""
+        stopping = app.running.stopping
+        return JSONResponse({"status": "stopping" if stopping else "ok"}, 503 if stopping else 200)
 
     @router.get("/readyz")
     async def readyz() -> JSONResponse:

@@ -6,14 +6,19 @@ the module its bridge is served in its place, which moves its messages (dovecote
 
 import importlib
 import logging
+import socket
 import sys
+from typing import Final
 
 import uvicorn
 from fastapi import FastAPI
+from starlette.datastructures import State
 
 from dovecote.dapr.bridge import bridge_of
 from dovecote.errors import ConfigurationError
 from dovecote.settings import get_settings
+
+_NOT_STARTED: Final = 3  # as uvicorn says it
 
 
 def main(arguments: list[str]) -> int:
@@ -36,7 +41,7 @@ def main(arguments: list[str]) -> int:
         mend = f" ({error.mend})" if error.mend else ""
         sys.stderr.write(f"{arguments[-1]}: {error}{mend}\n")
         return 2
-    uvicorn.run(
+    config = uvicorn.Config(
         app,
         host=settings.host,
         port=settings.app_port,
@@ -45,7 +50,22 @@ def main(arguments: list[str]) -> int:
         ws="none",
         timeout_graceful_shutdown=settings.stop_timeout,
     )
-    return 0
+    server = _Server(config, app.state)
+    server.run()
+    return 0 if server.started else _NOT_STARTED
+
+
+class _Server(uvicorn.Server):
+    """Closes its port only after the sidecar has stopped delivering to it."""
+
+    def __init__(self, config: uvicorn.Config, state: State) -> None:
+        super().__init__(config)
+        self._state = state
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        if not self.force_exit:
+            await self._state.retire()
+        await super().shutdown(sockets)
 
 
 def _load(name: str) -> FastAPI:

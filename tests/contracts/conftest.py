@@ -73,6 +73,7 @@ async def memory_kit() -> AsyncIterator[Kit]:
             workflows,
             _nothing,
             _at_once,
+            _at_once,
             partial(bus.listen, app.name, deliveries),
         )
         await membership.leave()

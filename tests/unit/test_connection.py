@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fastapi import FastAPI
 
 from dovecote import App
 from dovecote.dapr import connection
@@ -53,7 +54,7 @@ def sidecar(monkeypatch: pytest.MonkeyPatch) -> Sidecar:
 async def test_a_sidecar_starts_again_only_if_the_new_broker_spells_topics_in_another_way(
     sidecar: Sidecar, kind: str, broker: str, ended: int
 ) -> None:
-    one = Connection(App("writer"), Settings(capabilities=CAPABILITIES))
+    one = Connection(App("writer"), FastAPI(), Settings(capabilities=CAPABILITIES))
     assert (await one.subscribing()).broker == "redis"
     sidecar.away = 2
     async with _followed(one):
@@ -67,7 +68,7 @@ async def test_a_sidecar_starts_again_only_if_the_new_broker_spells_topics_in_an
 async def test_a_row_that_was_missing_is_read_as_soon_as_it_is_there(sidecar: Sidecar, tmp_path: Path) -> None:
     file = tmp_path / "capabilities.yaml"
     file.write_text(CAPABILITIES.read_text())
-    one = Connection(App("writer"), Settings(capabilities=file))
+    one = Connection(App("writer"), FastAPI(), Settings(capabilities=file))
     await one.subscribing()
     sidecar.kind = "pubsub.mqtt3"
     file.write_text("{}")
@@ -78,7 +79,7 @@ async def test_a_row_that_was_missing_is_read_as_soon_as_it_is_there(sidecar: Si
 
 
 async def test_a_sidecar_that_was_told_the_new_names_is_left_alone(sidecar: Sidecar) -> None:
-    one = Connection(App("writer"), Settings(capabilities=CAPABILITIES))
+    one = Connection(App("writer"), FastAPI(), Settings(capabilities=CAPABILITIES))
     await one.subscribing()
     async with _followed(one):
         sidecar.kind = "pubsub.mqtt3"

@@ -2,10 +2,11 @@
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import uvicorn
+from fastapi import FastAPI
 
 from dovecote import serve
 from dovecote.settings import get_settings
@@ -30,14 +31,19 @@ def _module(folder: Path, name: str, text: str) -> str:
 def test_a_modules_app_is_served_where_the_sidecar_looks_for_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    served: list[tuple[Any, dict[str, Any]]] = []
-    monkeypatch.setattr(uvicorn, "run", lambda app, **options: served.append((app, options)))
+    served: list[uvicorn.Config] = []
+
+    def run(server: uvicorn.Server) -> None:
+        served.append(server.config)
+        server.started = True
+
+    monkeypatch.setattr(uvicorn.Server, "run", run)
     monkeypatch.setenv("APP_PORT", "21999")
     name = _module(tmp_path, "good_service", "from dovecote import App\napp = App('good').asgi\n")
     assert serve.main([name]) == 0
-    ((app, options),) = served
-    assert app.title == "good"
-    assert (options["host"], options["port"]) == ("127.0.0.1", 21999)
+    (config,) = served
+    assert cast("FastAPI", config.app).title == "good"
+    assert (config.host, config.port) == ("127.0.0.1", 21999)
 
 
 @pytest.mark.parametrize(

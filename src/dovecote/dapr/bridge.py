@@ -6,6 +6,7 @@ what the app was not. Its sidecar has two components: `pubsub` is the broker tha
 
 import asyncio
 import contextlib
+import functools
 import logging
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -90,7 +91,8 @@ def bridge_of(app: "App", settings: Settings) -> FastAPI:
     async def lifespan(api: FastAPI) -> AsyncIterator[None]:
         sidecar = Sidecar(settings.dapr_http_port)
         bridge = Bridge(sidecar, settings.capabilities)
-        Inbound(api, app, bridge, bridge.capabilities)
+        inbound = Inbound(api, app, bridge, bridge.capabilities)
+        api.state.retire = functools.partial(inbound.quiet, settings.stop_timeout)
         api.state.bridge = bridge
         try:
             yield

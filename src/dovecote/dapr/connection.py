@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 class Connection:
     """All that one app holds of its sidecar."""
 
-    def __init__(self, app: "App", settings: Settings) -> None:
+    def __init__(self, app: "App", api: FastAPI, settings: Settings) -> None:
         self._app = app
         self._settings = settings
         self._sidecar = Sidecar(settings.dapr_http_port)
@@ -48,7 +48,8 @@ class Connection:
         for name, activity in app.activities.items():
             self._workflows.register_activity(name, activity)
         self._bus = DaprBus(self._sidecar, self.capabilities)
-        self.deliveries = Deliveries(app.name, self._bus, settings.concurrency)
+        deliveries = Deliveries(app.name, self._bus, settings.concurrency)
+        inbound = Inbound(api, app, deliveries, self.subscribing)
         self.ports = Ports(
             bus=self._bus,
             invoke=DaprInvoke(self._sidecar),
@@ -56,8 +57,9 @@ class Connection:
             model=self._model,
             workflows=self._workflows,
             missing=self.missing,
+            quiet=inbound.quiet,
             drain=self._workflows.drain,
-            listen=Streams(self._sidecar, settings.dapr_grpc_port, self.capabilities, self.deliveries).listen,
+            listen=Streams(self._sidecar, settings.dapr_grpc_port, self.capabilities, deliveries).listen,
         )
 
     async def capabilities(self) -> Capabilities:
@@ -146,8 +148,7 @@ async def connect(app: "App", api: FastAPI, settings: Settings) -> AsyncIterator
 
     Returns at once: the sidecar looks for the app's port first, and the app must listen by then.
     """
-    connection = Connection(app, settings)
-    Inbound(api, app, connection.deliveries, connection.subscribing)
+    connection = Connection(app, api, settings)
     works = (connection.start_worker, connection.follow_broker, connection.repeat_values)
     tasks = [asyncio.create_task(work()) for work in works]
     try:

@@ -203,6 +203,7 @@ class Network:
                 model=self._models.get(app.name, self._model),
                 workflows=kept.workflows,
                 missing=_nothing,
+                quiet=_at_once,
                 drain=_at_once,
                 listen=partial(self.bus.listen, app.name, deliveries),
             )
