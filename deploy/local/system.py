@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Self
 
 from deploy.local import plan, servers, settings, variables
-from deploy.local.brokers import order
+from deploy.local.brokers import order, redis
 from deploy.local.brokers.server import Server
 from deploy.local.components import load_components
 from deploy.local.errors import LauncherError
@@ -43,6 +43,7 @@ GATEWAY = "gateway"
 _TOLD = ("directory", "recorder")
 _LAST_PORT = 65535
 _SERVERS = ("placement", "scheduler", "model")
+_STATE_STORE = "redis"
 
 
 class System:
@@ -84,7 +85,8 @@ class System:
             dict.fromkeys(folder for app in users for folder in self._folders.resources(app))
         )
         self._addresses = order.addresses(self._components)
-        self._given_env = {**os.environ, **(env or {})}
+        given = {**os.environ, **(env or {})}
+        self._given_env = {**given, **order.other_names(self._addresses, given)}
         settings.require_honoured(self._components, self._given_env)
         self._with_model = with_model
         self._restart = restart
@@ -170,9 +172,9 @@ class System:
             ):
                 self._supervisor.call(self._supervisor.forewarn(service.sidecar.name for service in group))
                 self._supervisor.call(self._supervisor.stop(service.name for service in group))
-            brokers = [broker.program.name for broker in self._brokers]
+            brokers = [broker.program.name for broker in self._brokers if broker.program.name != _STATE_STORE]
             sidecars = [service.sidecar.name for service in services]
-            for names in (sidecars, [*brokers, *_SERVERS], ["redis"]):
+            for names in (sidecars, [*brokers, *_SERVERS], [_STATE_STORE]):
                 self._supervisor.call(self._supervisor.stop(names))
             self._supervisor.close()
             self._supervisor = None
@@ -294,21 +296,20 @@ class System:
         self.env.setdefault("DOVECOTE_DATA", str(data / "data"))
         model = f"http://{HOST}:{servers.MODEL + self.offset}/v1"
         self.env["DEMO_MODEL_URL"] = model if self._with_model else self.env.get("DEMO_MODEL_URL", model)
-        if "REDIS_HOST" in self.env:
-            self.env.setdefault("REDIS_PASSWORD", "")
-        else:
-            self.env["REDIS_HOST"] = f"{HOST}:{servers.REDIS + self.offset}"
-            self.env["REDIS_PASSWORD"] = servers.kept_password(data / "redis.password")
         self._prepare_brokers()
 
     def _prepare_brokers(self) -> None:
         self._brokers = [_in_environment(broker, self._marked_env) for broker in self._given_brokers]
         served = {variable for broker in self._brokers for variable in broker.variables}
+        if "REDIS_HOST" in self._given_env:
+            self.env.setdefault("REDIS_PASSWORD", "")
+        elif "REDIS_HOST" not in served:
+            self._brokers.append(self._embedded_redis())
         for variable, component in self._addresses.items():
             if variable in self._given_env:
                 self.env = {**order.defaults(variable), **self.env}
             elif variable not in served:
-                for unused in order.unused(component, self._given_env):
+                for unused in order.unused(variable, component, self._given_env):
                     logger.warning(
                         "%s is set and not used: %s is not, and so a server is started", unused, variable
                     )
@@ -316,7 +317,7 @@ class System:
                     variable,
                     component,
                     self._folders.data,
-                    offset=self.offset,
+                    ports=order.ports_of(variable, self.offset),
                     env=self._marked_env,
                     progress=self.progress,
                 )
@@ -327,27 +328,25 @@ class System:
         if self._apps:
             variables.require_set(self._components, self.env)
 
+    def _embedded_redis(self) -> Server:
+        data = self._folders.data
+        password = servers.kept_password(data / "redis.password")
+        return redis.plain(data, servers.REDIS + self.offset, password, self._marked_env, redis.embedded())
+
     def _require_given(self) -> None:
-        if not self._own_redis:
+        if "REDIS_HOST" in self._given_env:
             self._supervised.call(servers.require_reachable("REDIS_HOST", self.env["REDIS_HOST"]))
         for variable, component in self._addresses.items():
             if variable in self._given_env:
                 self._supervised.call(order.require_reachable(variable, self.env, component))
 
-    @property
-    def _own_redis(self) -> bool:
-        return "REDIS_HOST" not in self._given_env
-
     def _servers(self, runtime: Binaries) -> list[Program]:
         data, offset, env = self._folders.data, self.offset, self.env
-        programs = [
+        return [
             servers.placement(runtime.placement, data, offset, env),
             servers.scheduler(runtime.scheduler, data, offset, env),
             *(broker.program for broker in self._brokers),
         ]
-        if self._own_redis:
-            programs.append(servers.redis(data, servers.REDIS + offset, env["REDIS_PASSWORD"], env))
-        return programs
 
     def _server_probes(self) -> dict[str, Probe]:
         offset = self.offset
@@ -355,9 +354,6 @@ class System:
             "placement": http_probe(f"http://{HOST}:{servers.PLACEMENT_HEALTH + offset}/healthz"),
             "scheduler": http_probe(f"http://{HOST}:{servers.SCHEDULER_HEALTH + offset}/healthz"),
         }
-        if self._own_redis:
-            answers = partial(servers.redis_answers, servers.REDIS + offset, self.env["REDIS_PASSWORD"])
-            probes["redis"] = check_probe(answers, "does not answer PING")
         return probes | {broker.program.name: broker.probe for broker in self._brokers}
 
     @property

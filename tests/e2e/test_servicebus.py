@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,85 +9,35 @@ import aiohttp
 import pytest
 import pytest_asyncio
 import yaml
-from aiohttp import web
 
 from deploy.local.components import load_components
-from deploy.local.ports import HOST
 from deploy.local.system import System
 from tests.support.brokers import COMPONENTS
 from tests.support.eventually import eventually
 from tests.support.servicebus.standing_in import stand_in
+from tests.support.subscriber import Subscriber, served, write_checkout
 
 pytestmark = [pytest.mark.timeout(300), pytest.mark.asyncio(loop_scope="module")]
 
 # The lock is short, so that a test can outlast it.
 APP_PORT = 21010
 LOCK = {"lockDurationInSec": "2", "lockRenewalInSec": "1", "maxDeliveryCount": "4"}
-SUBSCRIPTIONS = [
+SUBSCRIPTIONS: list[dict[str, Any]] = [
     {"pubsubname": "pubsub", "topic": "plain", "route": "/plain"},
     {"pubsubname": "pubsub", "topic": "ordered", "route": "/ordered", "metadata": {"requireSessions": "true"}},
 ]
 
 
-class Subscriber:
-    """An app that notes what it is delivered, and waits or asks for it again as a test says."""
-
-    def __init__(self) -> None:
-        self.seen: list[Any] = []
-        self._done: set[Any] = set()
-        self.waits: dict[Any, float] = {}
-        self.retries: dict[Any, int] = {}
-
-    def api(self) -> web.Application:
-        api = web.Application()
-        api.router.add_get("/dapr/subscribe", self._subscriptions)
-        api.router.add_get("/{probe:healthz|readyz}", self._ready)
-        api.router.add_post("/{topic:plain|ordered}", self._take)
-        return api
-
-    def done(self, value: Any) -> bool:
-        return value in self._done
-
-    def times(self, value: Any) -> int:
-        return self.seen.count(value)
-
-    async def _subscriptions(self, _: web.Request) -> web.Response:
-        return web.json_response(SUBSCRIPTIONS)
-
-    async def _ready(self, _: web.Request) -> web.Response:
-        return web.Response()
-
-    async def _take(self, request: web.Request) -> web.Response:
-        value = (await request.json())["data"]
-        self.seen.append(value)
-        await asyncio.sleep(self.waits.get(value, 0))
-        if self.retries.get(value, 0) > 0:
-            self.retries[value] -= 1
-            return web.json_response({"status": "RETRY"})
-        self._done.add(value)
-        return web.json_response({"status": "SUCCESS"})
-
-
-def write_checkout(folder: Path) -> Path:
-    """A run file with one app, and the shipped component with a short lock, without a policy of retries."""
-    components = folder / "components"
-    components.mkdir(parents=True)
+def write_components(folder: Path) -> Path:
+    """The shipped component with a short lock, without a policy of retries."""
+    folder.mkdir(parents=True)
     pubsub, *_ = yaml.safe_load_all((COMPONENTS / "servicebus" / "pubsub.yaml").read_text())
     rows = pubsub["spec"]["metadata"]
     pubsub["spec"]["metadata"] = [
         row | {"value": LOCK[row["name"]]} if row["name"] in LOCK else row for row in rows
     ]
-    (components / "pubsub.yaml").write_text(yaml.safe_dump(pubsub))
-    (components / "secrets.yaml").write_text((COMPONENTS.parent / "shared" / "secrets.yaml").read_text())
-    ports = ("appPort", "daprHTTPPort", "daprGRPCPort", "daprInternalGRPCPort", "metricsPort")
-    app = {
-        "appID": "hearer",
-        "appDirPath": ".",
-        "command": ["sleep", "infinity"],
-        "resourcesPaths": [str(components)],
-        **{name: APP_PORT + number for number, name in enumerate(ports)},
-    }
-    (folder / "dapr.yaml").write_text(yaml.safe_dump({"version": 1, "apps": [app]}))
+    (folder / "pubsub.yaml").write_text(yaml.safe_dump(pubsub))
+    (folder / "secrets.yaml").write_text((COMPONENTS.parent / "shared" / "secrets.yaml").read_text())
     return folder
 
 
@@ -121,25 +70,15 @@ class Hearing:
             assert answer.status == 204, await answer.text()
 
 
-@asynccontextmanager
-async def served(api: web.Application, port: int) -> AsyncIterator[None]:
-    runner = web.AppRunner(api)
-    await runner.setup()
-    await web.TCPSite(runner, HOST, port).start()
-    try:
-        yield
-    finally:
-        await runner.cleanup()
-
-
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def hearing(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Hearing]:
     folder = tmp_path_factory.mktemp("servicebus")
-    checkout = write_checkout(folder / "checkout")
-    component = load_components([checkout / "components"])[0]
+    components = write_components(folder / "components")
+    checkout = write_checkout(folder / "checkout", {"hearer": APP_PORT}, [components])
+    component = load_components([components])[0]
     server = stand_in(component, folder / "broker")
     system = System(checkout, folder / "home", with_model=False, brokers=[server])
-    app = Subscriber()
+    app = Subscriber(SUBSCRIPTIONS)
     await asyncio.to_thread(system.start)
     try:
         async with served(app.api(), APP_PORT + system.offset), aiohttp.ClientSession() as session:

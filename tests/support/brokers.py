@@ -1,8 +1,9 @@
 """Where the broker of a test comes from.
 
-Its address is given by the environment; else, for MQTT, a container engine has its image; else its server is a
-program of this machine; else it is installed first, where that is allowed. The launcher's order is the same without
-containers, so that for most brokers only the origin is left to say.
+Its address is given by the environment; else a container engine has its image; else its server is a program of this
+machine; else it is installed first, where that is allowed. The launcher's order is the same without containers, so
+that for those only the origin is left to say. Service Bus has no server: after its address comes the official
+emulator in a container, then the stand-in.
 """
 
 import os
@@ -16,6 +17,7 @@ from deploy.local.brokers.server import Server, installed_program
 from deploy.local.components import Component, load_components
 from deploy.local.errors import MissingServerError
 from tests.support import containers
+from tests.support.servicebus import emulator
 from tests.support.servicebus.standing_in import stand_in
 from tests.support.whole import CHECKOUT
 
@@ -46,35 +48,50 @@ class BrokerSetup:
 
 
 @contextmanager
-def broker_setup(name: str, folder: Path) -> Iterator[BrokerSetup]:
+def broker_setup(
+    name: str, folder: Path, topics: Mapping[str, Sequence[str]] | None = None
+) -> Iterator[BrokerSetup]:
     """What a system with `broker=name`, a folder of components/pubsub, needs while the block runs.
 
-    What is started for it keeps its data in `folder`. Raises BrokerNotRunError where the broker cannot be had.
+    What is started for it keeps its data in `folder`. `topics` are all that will be used, each with the apps that
+    subscribe to it, for a server that must be told beforehand. Raises BrokerNotRunError where there is none.
     """
     readers = _readers(name)
     variables = [*readers] or _STATE_STORES
-    given = [variable for variable in variables if variable in os.environ]
+    given = [variable for variable in address_variables(name) if variable in os.environ]
     if given:
         yield BrokerSetup(f"address given by {', '.join(given)}")
-    elif name == "mqtt" and containers.has_image(containers.MOSQUITTO):
-        with containers.mosquitto(folder, containers.MOSQUITTO) as server:
-            yield BrokerSetup(f"container {containers.MOSQUITTO}", brokers=[server])
+    elif variables[0] in containers.IMAGES and containers.lacking(containers.IMAGES[variables[0]].name) is None:
+        with containers.contained(variables[0], readers.get(variables[0]), folder) as server:
+            yield BrokerSetup(f"container {containers.IMAGES[variables[0]].name}", brokers=[server])
     elif _SERVICE_BUS in readers:
-        yield _service_bus(readers[_SERVICE_BUS], folder)
+        with _service_bus(readers[_SERVICE_BUS], folder, topics) as setup:
+            yield setup
     else:
         yield BrokerSetup(_own_origin(variables))
 
 
-def _service_bus(component: Component, folder: Path) -> BrokerSetup:
+@contextmanager
+def _service_bus(
+    component: Component, folder: Path, topics: Mapping[str, Sequence[str]] | None
+) -> Iterator[BrokerSetup]:
+    reason = emulator.unavailable(topics)
+    if reason is None and topics is not None:
+        with emulator.emulator(component, topics, folder) as env:
+            yield BrokerSetup(f"container {emulator.image()}", env)
+        return
     try:
-        return BrokerSetup("stand-in of tests/support/servicebus", brokers=[stand_in(component, folder)])
+        server = stand_in(component, folder)
     except MissingServerError as error:
         raise BrokerNotRunError(str(error)) from error
+    yield BrokerSetup(
+        f"stand-in of tests/support/servicebus, since {_SERVICE_BUS} is not set and {reason}", brokers=[server]
+    )
 
 
 def address_variables(name: str) -> list[str]:
-    """The variables in which the components of a broker look for its address."""
-    return [*_readers(name)] or _STATE_STORES
+    """The variables by which the address of a broker may be given."""
+    return [known for variable in _readers(name) for known in order.address_names(variable)] or _STATE_STORES
 
 
 def _readers(name: str) -> dict[str, Component]:

@@ -1,107 +1,124 @@
-"""Brokers in containers: for an engine that answers and has their image. `DOVECOTE_PULL=1` lets it fetch images."""
+"""Brokers in containers: what the launcher would start as a program of this machine, from an image instead.
+
+The server is configured and told all the same; only its programs are the image's. It runs in the machine's own
+network, so that it can listen on the loopback alone, and as this user, so that its data is ours.
+"""
 
 from __future__ import annotations
 
-import base64
-import hashlib
+import json
 import os
-import secrets
+import shutil
 import socket
 import sys
-from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
-from functools import partial
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-import docker
-from docker.errors import DockerException, NotFound
+from docker.errors import APIError, DockerException, NotFound
 
-from deploy.local.brokers.server import USER, Server
-from deploy.local.ports import HOST
-from deploy.local.readiness import check_probe
-from deploy.local.servers import listens
-from deploy.local.spawning import Program
-from tests.support.ports import bound_socket
+from deploy.local.brokers import order, redis
+from deploy.local.brokers.server import Server
+from deploy.local.components import Component
+from deploy.local.progress import Progress
+from deploy.local.servers import kept_password
+from tests.support.engine import engine
+from tests.support.ports import free_ports
 
 _CHECKOUT = Path(__file__).resolve().parents[2]
-MOSQUITTO: Final = "eclipse-mosquitto:2"
-_FOLDER = "/mosquitto/config"
-_CONFIGURATION = """\
-listener {port} {host}
-allow_anonymous false
-password_file {folder}/passwords
-persistence true
-persistence_location {folder}/
-max_queued_messages 0
-max_inflight_messages 100
-user root
-log_dest stderr
-"""
+_PORTS = 3
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image with a broker's server: its name, the programs in it, and the Debian packages that hold the same."""
+
+    name: str
+    programs: tuple[str, ...]
+    packages: tuple[str, ...]
+
+
+_REDIS: Final = Image("redis:7", ("redis-server",), ("redis-server",))
+KAFKA: Final = Image("apache/kafka:4.1.1", ("java", "/opt/kafka/libs"), ("openjdk-17-jre-headless",))
+# By the variable that holds the server's address.
+IMAGES: Final[Mapping[str, Image]] = {
+    "REDIS_HOST": _REDIS,
+    "REDIS_TLS_HOST": _REDIS,
+    "MQTT_URL": Image("eclipse-mosquitto:2", ("mosquitto",), ("mosquitto",)),
+    "RABBITMQ_URL": Image("rabbitmq:3", ("rabbitmq-server",), ("rabbitmq-server",)),
+    "KAFKA_BROKERS": KAFKA,
+}
+
+
+def lacking(*images: str) -> str | None:
+    """Why the images cannot be run: no engine answers, or lacks one. `DOVECOTE_PULL=1` lets it fetch them."""
+    try:
+        with engine() as found:
+            # An engine in a virtual machine has that one's network, and not our files.
+            if (host := found.info()["Name"]) != socket.gethostname():
+                return f"the container engine runs on another machine, {host!r}"
+            return next(filter(None, (_lacks(found, image) for image in images)), None)
+    except (DockerException, OSError) as error:
+        return f"no container engine answers ({error})"
+
+
+def _lacks(client: Any, image: str) -> str | None:
+    try:
+        client.images.get(image)
+    except NotFound:
+        if os.environ.get("DOVECOTE_PULL") != "1":
+            return f"the container engine has no image {image} (DOVECOTE_PULL=1 lets it fetch one)"
+        try:
+            client.images.pull(image)
+        except APIError as error:
+            return f"the container engine cannot fetch the image {image} ({error.explanation or error})"
+    return None
 
 
 @contextmanager
-def engine() -> Iterator[Any]:
-    """The container engine, as docker's client; raises DockerException or OSError where none answers."""
-    scheme, _, path = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock").partition("://")
-    if scheme == "unix":
-        # Docker's client leaves a socket open where nobody answers.
-        with socket.socket(socket.AF_UNIX) as asking:
-            asking.connect(path)
-    with closing(docker.from_env(timeout=60)) as found:
-        yield found
+def contained(variable: str, component: Component | None, folder: Path) -> Iterator[Server]:
+    """A broker's server in a container, for the launcher to start; it begins empty, its data lies in the folder.
 
-
-def engine_answers() -> bool:
-    """Say whether there is a container engine."""
+    `component` is the one that reads the address; for the state store's server there need be none.
+    """
+    image = IMAGES[variable]
+    data = folder / "container"
+    shutil.rmtree(data, ignore_errors=True)
+    data.mkdir(parents=True)
+    ports = free_ports(_PORTS)
+    if component is None:
+        server = redis.plain(data, ports[0], kept_password(data / "password"), {}, *image.programs)
+    else:
+        server = order.own_server(
+            variable, component, data, ports=ports, env={}, progress=Progress(), programs=image.programs
+        )
+    name = f"dovecote-{server.program.name}-{ports[0]}"
     try:
-        with engine() as found:
-            return bool(found.ping())
-    except (DockerException, OSError):
-        return False
-
-
-def has_image(image: str) -> bool:
-    """Say whether a container engine answers and has the image, or may and can pull it."""
-    try:
-        with engine() as found:
-            if os.environ.get("DOVECOTE_PULL") == "1":
-                found.images.pull(image)
-            return bool(found.images.get(image))
-    except (DockerException, OSError):
-        return False
-
-
-@contextmanager
-def mosquitto(folder: Path, image: str) -> Iterator[Server]:
-    """Mosquitto in a container as a server that the launcher starts; it keeps its data in the folder."""
-    folder.mkdir(parents=True, exist_ok=True)
-    password = secrets.token_urlsafe(12)
-    with bound_socket() as found:
-        port = found.getsockname()[1]
-    (folder / "mosquitto.conf").write_text(_CONFIGURATION.format(host=HOST, port=port, folder=_FOLDER))
-    (folder / "passwords").write_text(f"{USER}:{_hashed(password)}\n")
-    name = f"dovecote-mosquitto-{port}"
-    command = (sys.executable, "-m", "tests.support.container_program", name, image, str(folder), _FOLDER)
-    server = Server(
-        Program("mosquitto", command, _CHECKOUT, {"TESTCONTAINERS_RYUK_DISABLED": "true"}),
-        {"MQTT_URL": f"mqtt://{USER}:{password}@{HOST}:{port}"},
-        check_probe(partial(listens, f"{HOST}:{port}"), "does not listen"),
-    )
-    try:
-        yield server
+        yield _in_container(server, name, image.name, data)
     finally:
         remove(name)
+
+
+def _in_container(server: Server, name: str, image: str, data: Path) -> Server:
+    inner = server.program
+    what = {
+        "name": name,
+        "image": image,
+        "data": str(data),
+        "folder": str(inner.cwd),
+        "env": dict(inner.env),
+        "command": inner.command,
+        "stop_seconds": inner.stop_seconds,
+    }
+    command = (sys.executable, "-m", "tests.support.container_program", json.dumps(what))
+    env = {"TESTCONTAINERS_RYUK_DISABLED": "true"}
+    outer = replace(inner, command=command, cwd=_CHECKOUT, env=env, stop_seconds=inner.stop_seconds + 10)
+    return replace(server, program=outer)
 
 
 def remove(name: str) -> None:
     """Remove a container, running or not; one that is not there is no error."""
     with engine() as found, suppress(NotFound):
         found.containers.get(name).remove(force=True)
-
-
-def _hashed(password: str) -> str:
-    """A password as Mosquitto keeps it: 101 rounds of PBKDF2."""
-    salt = secrets.token_bytes(12)
-    found = hashlib.pbkdf2_hmac("sha512", password.encode(), salt, 101)
-    return "$".join(["", "7", "101", base64.b64encode(salt).decode(), base64.b64encode(found).decode()])

@@ -2,8 +2,15 @@
 
 import random
 import socket
+from contextlib import ExitStack
 
 _FIRST_PORT, _LAST_PORT = 18000, 20999
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that were free a moment ago, for a program that cannot be handed a socket."""
+    with ExitStack() as held:
+        return [held.enter_context(bound_socket()).getsockname()[1] for _ in range(count)]
 
 
 def bound_socket() -> socket.socket:

@@ -75,7 +75,7 @@ def test_a_broker_is_known_by_the_address_that_its_component_reads(folder: str, 
 
 def test_what_is_said_of_a_server_whose_address_is_not_is_known_to_be_in_vain() -> None:
     component = load_components([PUBSUB / "kafka"])[0]
-    assert order.unused(component, {"KAFKA_USERNAME": "me", "HOME": "here"}) == ["KAFKA_USERNAME"]
+    assert order.unused("KAFKA_BROKERS", component, {"KAFKA_USERNAME": "me", "HOME": "here"}) == ["KAFKA_USERNAME"]
 
 
 def test_a_file_edited_to_another_broker_needs_that_ones_server(tmp_path: Path) -> None:
@@ -125,7 +125,7 @@ def test_a_zeromq_broker_holds_as_much_as_the_component_file_says(tmp_path: Path
     component = replace(
         load_components([PUBSUB / "zeromq"])[0], settings={"high_water_mark": "7", "connect_timeout": "1"}
     )
-    server = order.own_server("ZEROMQ_HOST", component, tmp_path, offset=400, env={}, progress=progress)
+    server = order.own_server("ZEROMQ_HOST", component, tmp_path, ports=[1, 2], env={}, progress=progress)
     words = server.program.command[server.program.command.index("broker") + 1 :]
     assert words[0] == "high_water_mark=7"
     assert {name.lower(): value for name, value in server.variables.items()} == {
@@ -144,7 +144,7 @@ def test_a_service_that_cannot_run_here_is_asked_for_at_once(tmp_path: Path, pro
     with pytest.raises(
         MissingServerError, match=r"SERVICEBUS_CONNECTION_STRING is not set, and no server .* set it"
     ):
-        order.own_server("SERVICEBUS_CONNECTION_STRING", component, tmp_path, offset=400, env={}, progress=progress)
+        order.own_server("SERVICEBUS_CONNECTION_STRING", component, tmp_path, ports=[1], env={}, progress=progress)
 
 
 def test_a_namespace_in_azure_is_asked_at_the_port_of_amqps(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import shlex
 import struct
-import subprocess
 import uuid
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -14,7 +15,6 @@ from typing import Final
 from deploy.local.brokers.greeting import Greeting
 from deploy.local.brokers.kafka_jars import find_jars, find_java
 from deploy.local.brokers.server import USER, Broker, Server, Site
-from deploy.local.errors import LauncherError
 from deploy.local.ports import HOST
 from deploy.local.progress import Progress
 from deploy.local.readiness import check_probe
@@ -79,20 +79,16 @@ _API_VERSIONS = struct.pack(">ihhih", 10, 18, 0, 1, -1)
 
 def server(site: Site, progress: Progress) -> Server:
     """Return a Kafka that keeps its data in the site's folder and knows one user."""
-    java, jars = find_java(progress), find_jars(progress)
+    java, jars = site.programs or (str(find_java(progress)), str(find_jars(progress)))
     port, controller, _ = site.ports
     data = site.folder / "data"
     properties = site.folder / "server.properties"
     lines = _CONFIGURATION.format(host=HOST, port=port, controller=controller, data=data)
     write_secret(properties, lines + _security(site))
-    run = (
-        str(java), _MEMORY, "-XX:TieredStopAtLevel=1", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
-        "-cp", f"{jars}/*",
-    )  # fmt: skip
-    if not (data / "meta.properties").exists():
-        _format(run, properties)
+    run = (java, _MEMORY, "-XX:TieredStopAtLevel=1", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn")
+    start = _start((*run, "-cp", f"{jars}/*"), properties, data)
     return Server(
-        Program("kafka", (*run, "kafka.Kafka", str(properties)), site.folder, site.env, stop_seconds=_STOP_SECONDS),
+        Program("kafka", ("/bin/sh", "-c", start), site.folder, site.env, stop_seconds=_STOP_SECONDS),
         {_VARIABLE: f"{HOST}:{port}", "KAFKA_USERNAME": USER, "KAFKA_PASSWORD": site.password},
         check_probe(partial(answers, port), "does not answer"),
     )
@@ -106,17 +102,13 @@ def _security(site: Site) -> str:
     return _TLS.format_map({name: path.read_text().replace("\n", "\\n") for name, path in files.items()})
 
 
-def _format(run: tuple[str, ...], properties: Path) -> None:
+def _start(java: Sequence[str], properties: Path, data: Path) -> str:
+    """The script that starts Kafka, the first time in a folder that it has prepared."""
     cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-    tool = (*run, "kafka.tools.StorageTool", "format", "--ignore-formatted")
-    done = subprocess.run(  # noqa: S603 - Java, as it was found
-        [*tool, f"--cluster-id={cluster}", f"--config={properties}"],
-        check=False,
-        capture_output=True,
-        text=True,
-    )
-    if done.returncode:
-        raise LauncherError(f"Kafka's folder cannot be prepared:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+    tool = (*java, "kafka.tools.StorageTool", "format", "--ignore-formatted")
+    prepare = (*tool, f"--cluster-id={cluster}", f"--config={properties}")
+    there = f"[ -e {shlex.quote(str(data / 'meta.properties'))} ]"
+    return f"{there} || {shlex.join(prepare)} && exec {shlex.join((*java, 'kafka.Kafka', str(properties)))}"
 
 
 async def answers(port: int) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -42,25 +42,59 @@ def addresses(components: Iterable[Component]) -> dict[str, Component]:
     }
 
 
-def unused(component: Component, given: Mapping[str, str]) -> list[str]:
+def other_names(readers: Mapping[str, Component], given: Mapping[str, str]) -> dict[str, str]:
+    """Return what the readers' variables are, by what is given under the names of other systems' documents.
+
+    `readers` are components by the variable that holds their server's address. Raises VariableError for what cannot
+    be honoured, or contradicts itself.
+    """
+    found: dict[str, str] = {}
+    for variable, component in readers.items():
+        names = _BROKERS[variable].other_names
+        if names is not None:
+            found |= names.read(component, given)
+    return found
+
+
+def address_names(variable: str) -> list[str]:
+    """Return the variables by which the address in `variable` may be given: itself, and other systems' names."""
+    names = _BROKERS[variable].other_names
+    return [variable, names.address] if names is not None else [variable]
+
+
+def unused(variable: str, component: Component, given: Mapping[str, str]) -> list[str]:
     """Return the variables that are given in vain where a component's server is one of the run's own."""
-    return sorted(given.keys() & set(component.variables.values()))
+    names = _BROKERS[variable].other_names
+    others = names.others if names is not None else ()
+    return sorted(given.keys() & {*component.variables.values(), *others})
+
+
+def ports_of(variable: str, offset: int) -> Sequence[int]:
+    """Return the ports of the launcher's own server whose address is in the variable, moved by `offset`."""
+    first = list(_BROKERS).index(variable) * _PORTS_EACH
+    return [port + offset for port in PORTS[first : first + _PORTS_EACH]]
 
 
 def own_server(  # noqa: PLR0913 - what decides where it is and what it is told
-    variable: str, component: Component, data: Path, *, offset: int, env: Mapping[str, str], progress: Progress
+    variable: str,
+    component: Component,
+    data: Path,
+    *,
+    ports: Sequence[int],
+    env: Mapping[str, str],
+    progress: Progress,
+    programs: Sequence[str] = (),
 ) -> Server:
     """Return a server for a component that reads its address from the variable; its data is kept below `data`.
 
-    Raises MissingServerError that names the mend where it is not on this machine and cannot be installed.
+    It consists of `programs`, where they are given, and else of what is on this machine or can be installed.
+    Raises MissingServerError that names the mend where it is neither.
     """
     folder = data / variable.lower().rpartition("_")[0]
     folder.mkdir(exist_ok=True)
     certificates = own_certificates(data / "tls") if component.takes_certificate else None
     password = servers.kept_password(folder / "password")
-    first = list(_BROKERS).index(variable) * _PORTS_EACH
-    ports = [port + offset for port in PORTS[first : first + _PORTS_EACH]]
-    site = Site(folder, ports, password, env, component.settings, certificates)
+    site = Site(folder, ports, password, env, component.settings, certificates, programs)
     told = certificates.settings() if certificates is not None else {}
     variables = {component.variables[name]: text for name, text in told.items() if name in component.variables}
     found = _BROKERS[variable].server(site, progress)
@@ -78,12 +112,13 @@ async def require_reachable(variable: str, env: Mapping[str, str], component: Co
     `component` is the one that reads the variable; its server is asked, where that can be, whether it takes us.
     """
     broker = _BROKERS[variable]
+    name = broker.named_in(env)
     address = broker.place.format_map(env) if broker.place else env[variable]
     places = [_SURROUNDINGS.sub("", place) for place in address.split(",")]
     if broker.default_port is not None:
         places = [place if ":" in place else f"{place}:{broker.default_port}" for place in places]
-    await asyncio.gather(*(servers.require_reachable(variable, place) for place in places))
+    await asyncio.gather(*(servers.require_reachable(name, place) for place in places))
     if broker.greeting is not None and component is not None:
         for place in address.split(","):
             parts = urlsplit(place if "://" in place else f"//{place}")
-            await require_welcome(variable, parts, broker.greeting, component, env)
+            await require_welcome(name, parts, broker.greeting, component, env)

@@ -48,7 +48,7 @@ _START = 'epmd -port "$ERL_EPMD_PORT" -address "$ERL_EPMD_ADDRESS" & exec "$0"'
 
 def server(site: Site, progress: Progress) -> Server:
     """Return a RabbitMQ node that keeps its data in the site's folder and knows one user."""
-    script = find_program("rabbitmq-server", ["rabbitmq-server"], _MEND, progress)
+    (script,) = site.programs or (_script(progress),)
     port = site.ports[0]
     configuration = site.folder / "rabbitmq.conf"
     scheme, listeners = ("amqp", _PLAIN) if site.certificates is None else ("amqps", _TLS)
@@ -56,13 +56,18 @@ def server(site: Site, progress: Progress) -> Server:
     write_secret(configuration, _CONFIGURATION.format(listeners=listeners, user=USER, password=site.password))
     plugins = site.folder / "enabled_plugins"
     plugins.write_text("[].\n", encoding="utf-8")
-    command = ("/bin/sh", "-c", _START, str(_DEBIAN if _DEBIAN.exists() else script))
+    command = ("/bin/sh", "-c", _START, script)
     env = {**site.env, **_environment(site, configuration, plugins)}
     return Server(
         Program("rabbitmq", command, site.folder, env, stop_seconds=_STOP_SECONDS),
         {_VARIABLE: f"{scheme}://{USER}:{site.password}@{HOST}:{port}"},
         check_probe(partial(listens, f"{HOST}:{port}"), "does not listen"),
     )
+
+
+def _script(progress: Progress) -> str:
+    found = find_program("rabbitmq-server", ["rabbitmq-server"], _MEND, progress)
+    return str(_DEBIAN if _DEBIAN.exists() else found)
 
 
 def _environment(site: Site, configuration: Path, plugins: Path) -> dict[str, str]:
