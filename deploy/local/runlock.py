@@ -7,6 +7,7 @@ import fcntl
 import json
 import signal
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -42,13 +43,14 @@ class RunLock:
         self._file = file
         self.record(None)
 
-    def record(self, url: str | None) -> None:
-        """Write down this process and the address at which the system answers."""
+    def record(self, url: str | None, apps: Mapping[str, str] | None = None) -> None:
+        """Write down this process, the address at which the system answers, and those of its apps."""
         if self._file is None:
             raise LauncherError(f"{self.path} is not locked")
         me = psutil.Process()
         self._file.truncate(0)
-        self._file.write(json.dumps({"pid": me.pid, "created": me.create_time(), "url": url}) + "\n")
+        told = {"pid": me.pid, "created": me.create_time(), "url": url, "apps": {**(apps or {})}}
+        self._file.write(json.dumps(told) + "\n")
         self._file.flush()
 
     def release(self) -> None:

@@ -148,7 +148,8 @@ class System:
             supervisor.call(supervisor.start(programs))
             supervisor.call(wait_until_ready(self._server_probes(), supervisor.faults, READY_SECONDS))
         self._write_env()
-        self._lock.record(self._services[GATEWAY].url if GATEWAY in self._services else None)
+        urls = {name: service.url for name, service in self._services.items()}
+        self._lock.record(urls.get(GATEWAY), urls)
         supervisor.call(supervisor.start(self._python_and_sidecars()))
 
     def _python_and_sidecars(self) -> list[Program]:

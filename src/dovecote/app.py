@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
 from functools import cached_property
 from http import HTTPStatus
 from typing import TypeVar
@@ -22,6 +23,7 @@ from dovecote.messages import MessageType, new_id
 from dovecote.ports import Activity, Handler, Ports, Subscription, ToolSpec, WorkflowFunction
 from dovecote.problems import MEDIA_TYPE, faults, to_problem
 from dovecote.settings import Settings, get_settings
+from dovecote.tap import Tap, TappedBus
 from dovecote.values import Values
 
 log = logging.getLogger(__name__)
@@ -55,6 +57,7 @@ class App:
         self.description = description
         self.tools: list[ToolSpec] = []
         self.router = APIRouter()
+        self.tap = Tap()
         self.subscriptions: list[Subscription] = []
         self.workflows: dict[str, WorkflowFunction] = {}
         self.activities: dict[str, Activity] = {}
@@ -75,7 +78,8 @@ class App:
         """Make the decorated async function the handler of a topic; returns the function itself."""
 
         def add(handler: H) -> H:
-            subscription = Subscription(topic, handler, bulk, default_type, dead_letter, raw)
+            shown = self.tap.handler(topic, handler)
+            subscription = Subscription(topic, shown, bulk, default_type, dead_letter, raw)
             self.subscriptions += subscription.in_each_lane()
             return handler
 
@@ -97,6 +101,7 @@ class App:
         """Say that the app takes no more work, and wait until none comes: before its port is closed."""
         self.running.stopping = True
         await self.running.ports.quiet(self.running.settings.stop_timeout)
+        self.tap.end()
 
     def build(self, connect: Connect, settings: Settings | None = None) -> FastAPI:
         """The app on any implementation of the ports; the settings are read when it starts."""
@@ -111,6 +116,7 @@ class App:
         api.state.dovecote = self
         api.state.retire = self.retire
         api.include_router(_health(self))
+        api.include_router(self.tap.router())
         api.include_router(self.router)
         api.add_exception_handler(DovecoteError, _problem)
         api.add_exception_handler(RequestValidationError, _problem)
@@ -123,7 +129,7 @@ class Running:
     """What an app has while it runs."""
 
     def __init__(self, app: App, ports: Ports, settings: Settings) -> None:
-        self.ports = ports
+        self.ports = ports = _tapped(ports, app.tap)
         self.settings = settings
         self.directory = Directory(ports.invoke)
         self.registrar = app.registrar or self.directory
@@ -149,6 +155,14 @@ class Running:
         if self.stopping:
             missing.append("stopping")
         return missing
+
+
+def _tapped(ports: Ports, tap: Tap) -> Ports:
+    def listen(subscription: Subscription) -> contextlib.AbstractAsyncContextManager[None]:
+        shown = tap.handler(subscription.topic, subscription.handler)
+        return ports.listen(replace(subscription, handler=shown))
+
+    return replace(ports, bus=TappedBus(ports.bus, tap), listen=listen)
 
 
 @contextlib.asynccontextmanager

@@ -6,13 +6,13 @@ may fill. So there are three, on every broker: `pubsub` delivers at least once, 
 since its handlers start a workflow under the message's id.
 """
 
-import re
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, Literal
 
 from dovecote.errors import ConfigurationError
 from dovecote.messages import Message, Priority
+from dovecote.topics import fits
 
 PUBSUB: Final = "pubsub"
 NEWS: Final = "news"
@@ -65,7 +65,7 @@ class Lane:
 @lru_cache(1024)
 def class_of(topic: str) -> MessageClass:
     """The class of a topic, given as a path."""
-    return next(one for one in CLASSES if any(_fits(pattern, topic) for pattern in one.topics))
+    return next(one for one in CLASSES if any(fits(pattern, topic) for pattern in one.topics))
 
 
 @lru_cache(1024)
@@ -86,8 +86,3 @@ def lane_of(topic: str, *, urgent: bool = False) -> Lane:
 def is_urgent(message: Message) -> bool:
     """Whether a message overtakes others; one with an order key keeps its place among those of its key."""
     return message.priority <= Priority.HIGH and message.order_key is None
-
-
-def _fits(pattern: str, topic: str) -> bool:
-    spelled = re.escape(pattern).replace(r"\+", "[^/]+").replace(r"\#", ".+")
-    return re.fullmatch(spelled, topic) is not None

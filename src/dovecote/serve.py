@@ -4,6 +4,7 @@ Listens on APP_PORT, as `dapr run` sets it; stops on SIGTERM after what was acce
 the module its bridge is served in its place, which moves its messages (dovecote.dapr.bridge).
 """
 
+import contextlib
 import importlib
 import logging
 import socket
@@ -51,7 +52,8 @@ def main(arguments: list[str]) -> int:
         timeout_graceful_shutdown=settings.stop_timeout,
     )
     server = _Server(config, app.state)
-    server.run()
+    with contextlib.suppress(KeyboardInterrupt):  # which uvicorn passes on when it is done
+        server.run()
     return 0 if server.started else _NOT_STARTED
 
 

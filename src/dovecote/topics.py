@@ -23,6 +23,7 @@ FAILURES: Final = "deadletters/reasons"
 VALUES: Final = "values"
 
 _LEGAL = re.compile(r"[a-z0-9_-]+(/[a-z0-9_-]+)*")
+_PATTERN = re.compile(r"#|([a-z0-9_-]+|\+)(/([a-z0-9_-]+|\+))*(/#)?")
 
 
 def inbox(app_id: str) -> str:
@@ -48,6 +49,21 @@ def tool_responses(tool_id: str) -> str:
 def tool_register(name: str) -> str:
     """The topic that tells what a tool offers."""
     return f"tools/{name}/register"
+
+
+def checked_pattern(pattern: str) -> str:
+    """A pattern of topics, which may be a topic; ValueError if it is none."""
+    if not _PATTERN.fullmatch(pattern):
+        raise ValueError(
+            f"{pattern!r} is no pattern of topics: + stands for one level, # at the end for all that follow"
+        )
+    return pattern
+
+
+def fits(pattern: str, topic: str) -> bool:
+    """Whether a topic fits a pattern, in which `+` stands for one level and `#` at the end for all that follow."""
+    spelled = re.escape(pattern).replace(r"\+", "[^/]+").replace(r"\#", ".+")
+    return re.fullmatch(spelled, topic) is not None
 
 
 class Capabilities(BaseModel):

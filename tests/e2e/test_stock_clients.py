@@ -1,29 +1,26 @@
 """Clients that know nothing of Dovecote take part on each broker: they ask, and they are tools."""
 
+import base64
 import json
-import threading
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import httpx
 import pytest
+from google.protobuf.struct_pb2 import Struct
 
-from dovecote import Message
+from dovecote import Message, topics
 from tests.support.brokers import broker_setup
+from tests.support.scale import scale
 from tests.support.stock_clients import Mosquitto, StockClient, stock_client
+from tests.support.tail import tail
 from tests.support.waiting import wait_until
 from tests.support.whole import Whole, whole
 
 pytestmark = pytest.mark.timeout(1500)
 
-BROKERS = ["redis", "mqtt", "rabbitmq", "kafka"]
-SCALE = {
-    "name": "scale",
-    "description": "Weigh something, in grams.",
-    "parameters": {"type": "object", "properties": {"what": {"type": "string"}}, "required": ["what"]},
-}
+BROKERS = ["redis", "mqtt", "rabbitmq", "kafka", "servicebus", "zeromq"]
 
 
 def script(answer: str) -> dict[str, Any]:
@@ -68,51 +65,6 @@ def answer(system: Whole) -> str:
     text = f"The anvil of {uuid.uuid4().hex} is heavy."
     system.model.set_script(script(text))
     return text
-
-
-class Scale:
-    """A tool that only knows the broker: answers each call, also one that comes again."""
-
-    def __init__(self, client: StockClient, tool_id: str, calls: list[str]) -> None:
-        self.id = tool_id
-        self.seen: list[dict[str, Any]] = []
-        self._client = client
-        self._calls = calls
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._work, daemon=True)
-        self._thread.start()
-
-    def stop(self) -> None:
-        self._over.set()
-        self._thread.join(30)
-        assert not self._thread.is_alive()
-
-    def _work(self) -> None:
-        number = 0
-        while not self._over.wait(0.02):
-            for text in self._calls[number:]:
-                number += 1
-                call = json.loads(text)
-                self.seen.append(call)
-                result = {"grams": len(call["arguments"]["what"])}
-                response = json.dumps({"id": call["id"], "result": result})
-                self._client.publish(f"agent/tools/response/{self.id}", response)
-
-
-@contextmanager
-def scale(client: StockClient) -> Iterator[Scale]:
-    """The tool, registered and confirmed, under an id of its own, which no earlier news has."""
-    tool_id = f"scale-{uuid.uuid4().hex}"
-    with client.listen("agent/status/info") as news, client.listen(f"agent/tools/call/{tool_id}") as calls:
-        client.publish("agent/tools/register", json.dumps(SCALE | {"id": tool_id}))
-        wait_until(
-            lambda: any("TOOL_REGISTERED" in text and tool_id in text for text in [*news]), "the confirmation", 30
-        )
-        tool = Scale(client, tool_id, calls)
-        try:
-            yield tool
-        finally:
-            tool.stop()
 
 
 def heard(texts: list[str], mark: str) -> dict[str, Any]:
@@ -183,6 +135,73 @@ def test_a_registration_that_does_not_fit_is_a_dead_letter_with_its_reason(
     wait_until(letter, "the dead letter with its reason", 30)
     assert letter()["message"]["content"] == content
     assert "ToolRegistration does not fit" in letter()["reasons"][0]["reason"]
+
+
+@pytest.mark.promise("ARG-12", "ARG-19")
+def test_a_tail_sees_what_passes_and_takes_nothing_from_anybody(
+    system: Whole, client: StockClient, answer: str
+) -> None:
+    question = {"id": uuid.uuid4().hex, "question": "How heavy is an anvil?"}
+    with tail(system, "agent/#", "agents/+/inbox") as seen, scale(client) as tool:
+        with client.listen("agent/query/response") as answers:
+            client.publish("agent/query/ask", json.dumps(question))
+            heard(answers, answer)
+        wait_until(lambda: "agent/query/response" in seen.topics(), "the answer in the tail", 20)
+    assert tool.seen
+    assert seen.topics() == {
+        "agent/tools/register",
+        "agent/status/info",
+        "agent/query/ask",
+        "agents/orchestrator/inbox",
+        "agents/researcher/inbox",
+        "agents/writer/inbox",
+        "agents/reviewer/inbox",
+        f"agent/tools/call/{tool.id}",
+        f"agent/tools/response/{tool.id}",
+        "agent/query/response",
+    }
+    [asked] = [row["message"] for row in seen.shown if row["topic"] == "agent/query/ask"]
+    assert asked["content"] == question
+    [told] = [row["message"] for row in seen.shown if row["topic"] == "agent/query/response"]
+    assert told["correlation_id"] == question["id"]
+
+
+@pytest.mark.promise("MQT-07")
+def test_payloads_of_any_kind_are_handed_over_as_they_were_published(system: Whole, client: StockClient) -> None:
+    topic, mark = topics.TOOL_REGISTRATIONS, uuid.uuid4().hex
+    rpc = {"jsonrpc": "2.0", "method": "weigh", "params": {"what": mark}, "id": 7}
+    values: list[Any] = [{"mark": mark, "data": [1, None, "ü"]}, [mark, 2.5], rpc]
+    contents: dict[str | bytes, Any] = {json.dumps(value): value for value in values}
+    contents[f"text, {mark}:\nü"] = f"text, {mark}:\nü"
+    structure = Struct()
+    structure.update({"mark": mark, "grams": -7.5})
+    for data in (mark.encode() + bytes(range(256)), structure.SerializeToString()):
+        contents[data] = base64.b64encode(data).decode()
+    with tail(system, topic) as seen:
+        for payload in contents:
+            client.publish(topic, payload)
+
+        def handed() -> bool:
+            found = [row["message"]["content"] for row in [*seen.shown]]
+            return all(content in found for content in contents.values())
+
+        wait_until(handed, "all payloads", 30)
+    encoded = {row["message"]["content"] for row in seen.shown if row["message"]["encoding"] == "base64"}
+    assert encoded == {content for payload, content in contents.items() if isinstance(payload, bytes)}
+
+
+def test_an_app_that_ends_is_not_held_up_by_a_tail(system: Whole) -> None:
+    with tail(system) as seen:
+        system.system.halt("writer")
+        try:
+            wait_until(lambda: any(note.startswith("writer ") for note in seen.notes), "the note", 20)
+        finally:
+            system.system.resume("writer")
+            system.system.wait_ready()
+    # Where it had been waited for, its stream would have been cut off.
+    assert [note for note in seen.notes if note.startswith("writer ")] == [
+        "writer has ended: what it sends now is not seen until it is back\n"
+    ]
 
 
 @pytest.mark.promise("ARG-08", "ARG-09", "ARG-19", "MQT-01")

@@ -173,3 +173,9 @@ def test_rubbish_on_a_topic_is_a_dead_letter_with_its_reason(system: Whole) -> N
     url = f"{system.system.url('recorder')}/deadletters/rubbish-1"
     wait_until(lambda: httpx.get(url).status_code == 200 and httpx.get(url).json()["reasons"], "the dead letter")
     assert "priority" in httpx.get(url).json()["reasons"][0]["reason"]
+
+
+def test_what_an_app_is_handed_cannot_be_read_by_another_through_its_sidecar(system: Whole) -> None:
+    answer = httpx.get(f"{system.system.sidecar_url('writer')}/v1.0/invoke/gateway/method/tap", timeout=20)
+    assert answer.status_code == 404
+    assert "the tap is not for other apps" in answer.json()["detail"]

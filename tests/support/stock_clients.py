@@ -1,4 +1,4 @@
-"""Clients of the brokers that know nothing of Dovecote: their usual command-line tools, and a library for AMQP.
+"""Clients of the brokers that know nothing of Dovecote: their usual command-line tools, or a library.
 
 Topics are given as in code; each client spells them as its broker's row in components/capabilities.yaml says.
 """
@@ -6,10 +6,12 @@ Topics are given as in code; each client spells them as its broker's row in comp
 import json
 import subprocess
 import threading
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Final, Protocol
 from urllib.parse import urlsplit
 
@@ -20,6 +22,8 @@ from deploy.local.brokers.server import find_program
 from deploy.local.progress import Progress
 from dovecote.classes import class_of
 from dovecote.topics import Capabilities
+from tests.support.servicebus.environment import interpreter
+from tests.support.stock_zeromq import PyZmq
 from tests.support.waiting import wait_until
 from tests.support.whole import CHECKOUT
 
@@ -27,9 +31,9 @@ _LIMIT: Final = 20.0
 
 
 class StockClient(Protocol):
-    """Publishes a text to a topic, and hears what is published to one."""
+    """Publishes to a topic, and hears the texts that are published to one."""
 
-    def publish(self, topic: str, text: str) -> None:
+    def publish(self, topic: str, payload: str | bytes) -> None:
         """Return when the broker has it."""
 
     def listen(self, topic: str) -> AbstractContextManager[list[str]]:
@@ -54,9 +58,9 @@ class Mosquitto:
         self._pub = _program("mosquitto_pub", "mosquitto-clients")
         self._sub = _program("mosquitto_sub", "mosquitto-clients")
 
-    def publish(self, topic: str, text: str) -> None:
+    def publish(self, topic: str, payload: str | bytes) -> None:
         """Publish with quality of service 1."""
-        _run([self._pub, *self._login, "-q", "1", "-t", self._spell(topic), "-m", text])
+        _run([self._pub, *self._login, "-q", "1", "-t", self._spell(topic), "-s"], given=payload)
 
     @contextmanager
     def listen(self, topic: str) -> Iterator[list[str]]:
@@ -96,9 +100,9 @@ class RedisCli:
         self._command = [str(binary), "-h", host, "-p", port, "--raw"]
         self._env = {"REDISCLI_AUTH": env["REDIS_PASSWORD"]}
 
-    def publish(self, topic: str, text: str) -> None:
-        """Append an entry."""
-        _run([*self._command, "XADD", self._spell(topic), "*", "data", text], self._env)
+    def publish(self, topic: str, payload: str | bytes) -> None:
+        """Append an entry, whose last part is read."""
+        _run([*self._command, "-x", "XADD", self._spell(topic), "*", "data"], self._env, payload)
 
     @contextmanager
     def listen(self, topic: str) -> Iterator[list[str]]:
@@ -140,9 +144,12 @@ class Kcat:
         options = [part for name, value in settings.items() for part in ("-X", f"{name}={value}")]
         self._command = [_program("kcat", "kcat"), "-b", env["KAFKA_BROKERS"], "-q", *options]
 
-    def publish(self, topic: str, text: str) -> None:
-        """Produce one message."""
-        _run([*self._command, "-P", "-t", self._spell(topic)], given=text)
+    def publish(self, topic: str, payload: str | bytes) -> None:
+        """Produce one message, from a file: each line that it reads is one of its own."""
+        with NamedTemporaryFile() as file:
+            file.write(_bytes(payload))
+            file.flush()
+            _run([*self._command, "-P", "-t", self._spell(topic), file.name])
 
     @contextmanager
     def listen(self, topic: str) -> Iterator[list[str]]:
@@ -166,12 +173,12 @@ class Amqp:
         self._spell = spell
         self._parameters = pika.URLParameters(env["RABBITMQ_URL"])
 
-    def publish(self, topic: str, text: str) -> None:
+    def publish(self, topic: str, payload: str | bytes) -> None:
         """Publish to the exchange of the topic, and wait for the confirmation."""
         with pika.BlockingConnection(self._parameters) as connection:
             channel = connection.channel()
             channel.confirm_delivery()
-            channel.basic_publish(self._spell(topic), "", text.encode())
+            channel.basic_publish(self._spell(topic), "", _bytes(payload))
 
     @contextmanager
     def listen(self, topic: str) -> Iterator[list[str]]:
@@ -203,11 +210,37 @@ class Amqp:
             thread.join(_LIMIT)
 
 
+class Proton:
+    """python-qpid-proton, for AMQP 1.0, with an emulator of Service Bus that lets everybody in."""
+
+    def __init__(self, spell: Callable[[str], str], env: Mapping[str, str]) -> None:
+        self._spell = spell
+        parts = dict(part.split("=", 1) for part in env["SERVICEBUS_CONNECTION_STRING"].split(";"))
+        self._url = parts["Endpoint"].replace("sb://", "amqp://").rstrip("/")
+        self._program = [str(interpreter(Progress())), str(CHECKOUT / "tests/support/stock_amqp.py")]
+
+    def publish(self, topic: str, payload: str | bytes) -> None:
+        """Send one message, and wait until it is accepted."""
+        _run([*self._program, "publish", self._url, self._spell(topic)], given=payload)
+
+    @contextmanager
+    def listen(self, topic: str) -> Iterator[list[str]]:
+        """What is published from now on, in a subscription of its own."""
+        texts: list[str] = []
+        source = f"{self._spell(topic)}/Subscriptions/{uuid.uuid4().hex}"
+        with _lines([*self._program, "listen", self._url, source], lambda line: texts.append(json.loads(line))):
+            wait_until(lambda: texts, f"a subscription to {topic!r}", _LIMIT)
+            texts.clear()
+            yield texts
+
+
 _CLIENTS: Final[dict[str, Callable[[Callable[[str], str], Mapping[str, str]], StockClient]]] = {
     "mqtt": Mosquitto,
     "redis": RedisCli,
     "kafka": Kcat,
     "rabbitmq": Amqp,
+    "servicebus": Proton,
+    "zeromq": PyZmq,
 }
 
 
@@ -216,12 +249,14 @@ def _program(name: str, package: str) -> str:
     return str(find_program(name, [package], mend, Progress()))
 
 
-def _run(command: list[str], env: Mapping[str, str] | None = None, given: str | None = None) -> str:
-    done = subprocess.run(
-        command, env=env, input=given, text=True, capture_output=True, timeout=_LIMIT, check=False
-    )
-    assert done.returncode == 0, f"{command[0]}: {done.stdout}{done.stderr}"
-    return done.stdout
+def _bytes(payload: str | bytes) -> bytes:
+    return payload.encode() if isinstance(payload, str) else payload
+
+
+def _run(command: list[str], env: Mapping[str, str] | None = None, given: str | bytes = b"") -> str:
+    done = subprocess.run(command, env=env, input=_bytes(given), capture_output=True, timeout=_LIMIT, check=False)
+    assert done.returncode == 0, f"{command[0]}: {done.stdout!r}{done.stderr!r}"
+    return done.stdout.decode(errors="replace")
 
 
 @contextmanager

@@ -72,8 +72,13 @@ def whole_apps(researcher: str = "tests.support.clerk") -> list[App]:
     """Every app of the run file, the ledger, and a researcher of the tests: by default one that uses the ledger."""
     apps = load_run_file(CHECKOUT / "dapr.yaml").select(None)
     apps = [_running(app, researcher) if app.app_id == "researcher" else app for app in apps]
-    ledger = apps[0].model_copy(update={"app_id": "ledger", **_PORTS})
+    ledger = replica(apps[0]).model_copy(update={"app_id": "ledger"})
     return [*apps, _running(ledger, "tests.support.ledger")]
+
+
+def replica(app: App) -> App:
+    """The same app once more, on ports of its own."""
+    return app.model_copy(update=_PORTS)
 
 
 @contextmanager

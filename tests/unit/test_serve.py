@@ -46,6 +46,24 @@ def test_a_modules_app_is_served_where_the_sidecar_looks_for_it(
     assert (config.host, config.port) == ("127.0.0.1", 21999)
 
 
+def test_an_interrupt_is_an_end_like_any_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(server: uvicorn.Server) -> None:
+        server.started = True
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(uvicorn.Server, "run", run)
+    name = _module(tmp_path, "good_service", "from dovecote import App\napp = App('good').asgi\n")
+    assert serve.main([name]) == 0
+
+
+def test_an_app_that_does_not_start_ends_with_a_status_that_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(uvicorn.Server, "run", lambda _: None)
+    name = _module(tmp_path, "good_service", "from dovecote import App\napp = App('good').asgi\n")
+    assert serve.main([name]) == 3
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

@@ -7,7 +7,7 @@ import yaml
 
 from dovecote import topics
 from dovecote.errors import ConfigurationError, TooLargeError
-from dovecote.topics import Capabilities, read_capabilities
+from dovecote.topics import Capabilities, checked_pattern, fits, read_capabilities
 
 ROW = Path(__file__).parents[2] / "components/capabilities.yaml"
 DOTTED = Capabilities(broker="a", separator=".", group_prefix="", durable=True)
@@ -85,3 +85,25 @@ def test_an_event_over_the_brokers_limit_is_refused_with_both_sizes() -> None:
     with pytest.raises(TooLargeError, match=r"message 'm' to 'a/b' has 1,001 bytes; a takes 1,000") as caught:
         small.check_size("a/b", "m", 1001)
     assert caught.value.mend
+
+
+@pytest.mark.promise("ARG-12", "MQT-01")
+@pytest.mark.parametrize(
+    ("pattern", "fitting", "other"),
+    [
+        ("#", ["agent", "agent/query/ask"], []),
+        ("agent/#", ["agent/query", "agent/query/ask"], ["agents/writer/inbox", "my/agent/query"]),
+        ("agent/+/ask", ["agent/query/ask"], ["agent/ask", "agent/query/ask/more", "agent/a/b/ask"]),
+        ("+/+/inbox", ["agents/writer/inbox"], ["agents/inbox"]),
+        ("agent/query/ask", ["agent/query/ask"], ["agent/query/asked"]),
+    ],
+)
+def test_a_plus_is_one_level_and_a_hash_all_that_follow(pattern: str, fitting: list[str], other: list[str]) -> None:
+    assert checked_pattern(pattern) == pattern
+    assert [topic for topic in [*fitting, *other] if fits(pattern, topic)] == fitting
+
+
+@pytest.mark.parametrize("pattern", ["", "/agent", "agent/", "#/ask", "agent/#/ask", "agent#", "ag+nt", "Agent/#"])
+def test_what_is_no_pattern_is_refused(pattern: str) -> None:
+    with pytest.raises(ValueError, match="is no pattern of topics"):
+        checked_pattern(pattern)

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 from dovecote.cli.errors import CommandError, NotRunningError
 
@@ -21,10 +22,13 @@ def find_checkout(start: Path) -> Path:
 
 def recorded_gateway(checkout: Path) -> str | None:
     """Where the gateway of the checkout's system was told to answer; None if no system runs there."""
-    path = checkout / _RUN
-    text = path.read_text() if path.exists() else ""
-    url = json.loads(text)["url"] if text else None
+    url = _recorded(checkout).get("url")
     return str(url) if url else None
+
+
+def recorded_apps(checkout: Path) -> dict[str, str]:
+    """Where each app of the checkout's system was told to answer, by its name; none if no system runs there."""
+    return dict(_recorded(checkout).get("apps", {}))
 
 
 def gateway_address(start: Path) -> str:
@@ -39,3 +43,9 @@ def gateway_address(start: Path) -> str:
     if url is None:
         raise NotRunningError(f"no system runs in {checkout}", mend="start it: make run")
     return url
+
+
+def _recorded(checkout: Path) -> dict[str, Any]:
+    path = checkout / _RUN
+    text = path.read_text() if path.exists() else ""
+    return dict(json.loads(text)) if text else {}

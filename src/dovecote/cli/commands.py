@@ -14,11 +14,14 @@ from rich.console import Console
 from dovecote.cli import launcher
 from dovecote.cli.asking import Inquiry, answer
 from dovecote.cli.checking import check_all
-from dovecote.cli.checkout import find_checkout, gateway_address
-from dovecote.cli.errors import CommandError, StoppedError, report
+from dovecote.cli.checkout import find_checkout, gateway_address, recorded_apps
+from dovecote.cli.errors import CommandError, NotRunningError, StoppedError, report
 from dovecote.cli.gateway import Gateway
 from dovecote.cli.rendering import agents_table, show_checks
+from dovecote.cli.tailing import Tail, as_json, as_line
 from dovecote.directory import Presence
+from dovecote.tap import Sighting
+from dovecote.topics import checked_pattern
 
 FIRST_QUESTION = "How do I change the broker?"
 
@@ -140,6 +143,50 @@ def agents(as_json: AsJson = False, gateway: GatewayUrl = None) -> None:
         sys.stdout.write(json.dumps([row.model_dump(mode="json") for row in running], indent=2) + "\n")
     else:
         Console().print(agents_table(running))
+
+
+@app.command()
+def tail(
+    patterns: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Topics: + is any one level, # at the end all that follow; every topic if none is named."
+        ),
+    ] = None,
+    json_lines: AsJson = False,
+    apps: Annotated[
+        list[str] | None, typer.Option("--app", help="Address of an app, if it is not this checkout's; or several.")
+    ] = None,
+) -> None:
+    """Show the messages of the running system as they pass, on any broker, until Ctrl-C.
+
+    It looks on in the apps: what a client without Dovecote sends to a topic that no app listens to is not seen.
+    """
+    try:
+        wanted = [checked_pattern(pattern) for pattern in patterns or ["#"]]
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    console, errors = Console(), Console(stderr=True)
+
+    def running() -> dict[str, str]:
+        return {url: url for url in apps} if apps else recorded_apps(find_checkout(Path.cwd()))
+
+    def show(sighting: Sighting) -> None:
+        if json_lines:
+            sys.stdout.write(as_json(sighting) + "\n")
+            sys.stdout.flush()
+        else:
+            console.print(as_line(sighting), soft_wrap=True)
+
+    def note(text: str) -> None:
+        errors.print(text, style="yellow", markup=False, highlight=False, soft_wrap=True)
+
+    if not running():
+        raise NotRunningError("no system runs here", mend="start it: make run, or name its apps with --app")
+    try:
+        asyncio.run(Tail(running(), wanted, show, note, lambda: bool(running())).follow())
+    except KeyboardInterrupt:
+        raise typer.Exit(StoppedError.status) from None
 
 
 @app.command()

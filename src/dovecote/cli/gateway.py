@@ -27,7 +27,7 @@ class Gateway:
     def __init__(self, url: str, transport: httpx.AsyncBaseTransport | None = None) -> None:
         self.url = url
         # A proxy that the environment names is not for this machine's own addresses.
-        proxied = not _is_loopback(httpx.URL(url).host)
+        proxied = not is_loopback(httpx.URL(url).host)
         self._client = httpx.AsyncClient(base_url=url, timeout=_TIMEOUT, trust_env=proxied, transport=transport)
 
     async def __aenter__(self) -> Self:
@@ -98,7 +98,8 @@ async def _checked(response: httpx.Response) -> None:
     raise kind(f"the gateway answered {response.status_code}: {text}", mend=mend)
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine itself."""
     try:
         return ip_address(host).is_loopback
     except ValueError:
