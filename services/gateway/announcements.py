@@ -58,6 +58,12 @@ class Announcements:
         self._unconfirmed.add(name)
         self._changed.set()
 
+    async def hear(self, tool: ToolRegistration) -> None:
+        """Return when the tool's answers are heard here, or when a call without one would be sent again."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._app.running.settings.resend_after):
+                await self._stream(tool.id).opened.wait()
+
     @contextlib.asynccontextmanager
     async def kept(self) -> AsyncIterator[None]:
         """Announce while the block runs."""

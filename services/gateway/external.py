@@ -45,4 +45,9 @@ class ExternalTools:
         if problems := misfits(tool.spec, request.arguments):
             return ToolOutcome(error=Failure(type="InvalidInputError", message=problems))
         named = request.model_copy(update={"id": request.id or new_id()})
-        return await self._under_way.do(named.id, lambda: self._calls.make(tool, named))
+        return await self._under_way.do(named.id, lambda: self._make(tool, named))
+
+    async def _make(self, tool: ToolRegistration, request: ToolRequest) -> ToolOutcome:
+        # Another replica may have taken the registration. A broker that keeps nothing loses what nobody hears yet.
+        await self._announcements.hear(tool)
+        return await self._calls.make(tool, request)
