@@ -19,11 +19,13 @@ class Sidecar:
     def __init__(self, refused: str = "") -> None:
         self.refused = refused
         self.taken: dict[str, Any] = {}
+        self.calls: list[int] = []
 
     async def request(self, _: str, path: str, body: bytes, **__: Any) -> tuple[int, bytes]:
         if path == self.refused:
             return 500, to_json({"failedEntries": [{"entryId": "0", "error": "it is full"}]})
         self.taken[path] = from_json(body)
+        self.calls.append(len(self.taken[path]))
         return 204, b""
 
 
@@ -60,6 +62,14 @@ async def test_a_batch_is_one_call_for_each_of_its_lanes() -> None:
         "/v1.0/publish/bulk/pubsub/some.topic": ["a", "c"],
         "/v1.0/publish/bulk/urgent/some.topic.urgent": ["b"],
     }
+
+
+async def test_a_batch_over_the_limit_of_a_message_goes_in_several_calls() -> None:
+    sidecar = Sidecar()
+    batch = [_task(str(number), content="x" * 100) for number in range(9)]
+    await _bus(sidecar).publish_batch("some/topic", batch)
+    assert sum(sidecar.calls) == 9
+    assert 1 < len(sidecar.calls) < 9
 
 
 async def test_what_is_not_taken_of_a_batch_is_named_whichever_lane_it_takes() -> None:

@@ -1,7 +1,7 @@
 """The bus on Dapr pub/sub."""
 
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from http import HTTPStatus
 from typing import Final
 from urllib.parse import urlencode
@@ -20,6 +20,8 @@ from dovecote.values import content_to_keep, copy_to_keep
 EVENT: Final = "application/cloudevents+json"
 # Seconds for a broker to take a message: some components go on waiting for one that is away.
 _LIMIT: Final = 15.0
+# How large a batch may be beside the broker's limit of one message: the sidecar adds some to each.
+_BATCH_SHARE: Final = 0.5
 
 
 class DaprBus:
@@ -55,7 +57,10 @@ class DaprBus:
             await self._keep(broker, topic, keep)
 
     async def publish_batch(self, topic: str, messages: Sequence[Message]) -> None:
-        """Publish several, in one call for each lane; UnavailableError names those that were not taken."""
+        """Publish several, in few calls; UnavailableError names those of a call that were not taken.
+
+        What is over the broker's limit is refused before anything is published.
+        """
         if class_of(topic).retained:
             for message in messages:
                 await self.publish(topic, message)
@@ -64,16 +69,18 @@ class DaprBus:
         batches: defaultdict[Lane, list[Message]] = defaultdict(list)
         for message in messages:
             batches[lane_of(topic, urgent=is_urgent(message))].append(message)
-        bodies = {lane: _batch_body(broker, topic, batch) for lane, batch in batches.items()}
-        for lane, body in bodies.items():
+        calls = [
+            (lane, part, body) for lane, batch in batches.items() for part, body in _calls(broker, topic, batch)
+        ]
+        for lane, part, body in calls:
             path = _path(broker, lane, {}, bulk=True)
             status, answer = await self._sidecar.request("POST", path, body, limit=_LIMIT)
             failed = from_json(answer).get("failedEntries", []) if answer else []
             if failed:
                 first = failed[0]
                 raise UnavailableError(
-                    f"{len(failed)} of {len(batches[lane])} messages to {topic!r} were not taken; "
-                    f"the first was {batches[lane][int(first['entryId'])].id!r}: {first.get('error')}"
+                    f"{len(failed)} of {len(part)} messages to {topic!r} were not taken; "
+                    f"the first was {part[int(first['entryId'])].id!r}: {first.get('error')}"
                 )
             _check(topic, status, answer)
 
@@ -110,22 +117,29 @@ def _path(broker: Capabilities, lane: Lane, metadata: Mapping[str, str], *, bulk
     return publish_path(lane.component, broker.spell(lane.topic), metadata, bulk=bulk)
 
 
-def _batch_body(broker: Capabilities, topic: str, messages: Sequence[Message]) -> bytes:
-    """Messages as the sidecar takes them in one call; TooLargeError if one is over the broker's limit."""
-    entries = [
-        {
-            "entryId": str(number),
-            "event": message.to_cloudevent(),
-            "contentType": EVENT,
-            "metadata": _metadata(broker, message),
-        }
-        for number, message in enumerate(messages)
-    ]
-    body = to_json(entries)
-    if len(body) > broker.max_message_bytes:
-        for message, entry in zip(messages, entries, strict=True):
-            broker.check_size(topic, message.id, len(to_json(entry["event"])))
-    return body
+def _calls(
+    broker: Capabilities, topic: str, messages: Sequence[Message]
+) -> Iterator[tuple[Sequence[Message], bytes]]:
+    """Messages as the sidecar takes them in one call, or in several where the broker limits a batch as a message.
+
+    TooLargeError for a message over the broker's limit.
+    """
+    events = [message.to_cloudevent() for message in messages]
+    body = to_json(
+        [
+            {"entryId": str(number), "event": event, "contentType": EVENT, "metadata": _metadata(broker, message)}
+            for number, (message, event) in enumerate(zip(messages, events, strict=True))
+        ]
+    )
+    if len(body) <= broker.max_message_bytes * _BATCH_SHARE:
+        yield messages, body
+    elif len(messages) == 1:
+        broker.check_size(topic, messages[0].id, len(to_json(events[0])))
+        yield messages, body
+    else:
+        middle = len(messages) // 2
+        yield from _calls(broker, topic, messages[:middle])
+        yield from _calls(broker, topic, messages[middle:])
 
 
 def _metadata(broker: Capabilities, message: Message) -> dict[str, str]:
