@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from deploy.local import pluggable, servers
 from deploy.local.brokers import order
@@ -17,6 +18,8 @@ from deploy.local.spawning import Program
 
 # A handler that was started may finish: longer than any of them, shorter than a user's patience.
 _DRAIN_SECONDS = 8
+# One thread at a time: of requests that begin together daprd 1.18 mixes up the errors (DECISIONS.md).
+ONE_THREAD: Final = {"GOMAXPROCS": "1"}
 # For how long a sidecar that delivers no more still takes its app's calls.
 _OUTLIVE_SECONDS = 20
 _FINISH_SECONDS = 15  # of an app: twice its DOVECOTE_STOP_TIMEOUT, for requests and for activities
@@ -100,7 +103,10 @@ def services(
         if resources not in plugged:
             plugged[resources] = pluggable.is_needed(load_components(resources))
         flags = [*sidecar_flags(app), *_sidecar_paths(app, folders, resources), *_sidecar_local(app, offset)]
-        sidecar = Program(f"{name}-daprd", (str(daprd), *flags), folders.home, env, stop_seconds=_DRAIN_SECONDS + 4)
+        sidecar_env = {**ONE_THREAD, **env}
+        sidecar = Program(
+            f"{name}-daprd", (str(daprd), *flags), folders.home, sidecar_env, stop_seconds=_DRAIN_SECONDS + 4
+        )
         if plugged[resources]:
             sidecar = pluggable.with_component(sidecar, folders.data)
         planned.append(Service(name, app, program, sidecar))

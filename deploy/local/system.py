@@ -18,7 +18,7 @@ from deploy.local.brokers.server import Server
 from deploy.local.components import load_components
 from deploy.local.errors import LauncherError
 from deploy.local.leftovers import MARKER, end_leftovers
-from deploy.local.plan import Folders, Service
+from deploy.local.plan import ONE_THREAD, Folders, Service
 from deploy.local.ports import HOST, PortBlock, claim_block, claim_written_block, require_free
 from deploy.local.progress import Progress
 from deploy.local.readiness import Probe, check_probe, http_probe, wait_until_ready
@@ -261,7 +261,8 @@ class System:
         names |= {name for broker in self._brokers for name in broker.variables}
         # What a user has given for a broker may have been filled in, or a certificate's text put for its path.
         names |= {name for component in self._addresses.values() for name in component.variables.values()}
-        lines = (f"export {name}={shlex.quote(self.env[name])}\n" for name in sorted(names & self.env.keys()))
+        told = ONE_THREAD | {name: self.env[name] for name in names & self.env.keys()}
+        lines = (f"export {name}={shlex.quote(told[name])}\n" for name in sorted(told))
         servers.write_secret(self.env_file, "".join(lines))
 
     def _find_runtime(self) -> Binaries:

@@ -128,6 +128,6 @@ def test_an_app_is_told_its_ports_and_a_sidecar_meets_the_moved_servers(tmp_path
     (gateway,) = services(apps, Folders(CHECKOUT, tmp_path), Path("daprd"), 400, {"KEY": "value"})
     env = gateway.program.env
     assert (env["APP_PORT"], env["DAPR_HTTP_PORT"], env["DAPR_GRPC_PORT"]) == ("21410", "21411", "21412")
-    assert gateway.sidecar.env["KEY"] == "value"
+    assert gateway.sidecar.env == {"KEY": "value", "GOMAXPROCS": "1"}
     assert "--placement-host-address=127.0.0.1:21402" in gateway.sidecar.command
     assert "--scheduler-host-address=127.0.0.1:21403" in gateway.sidecar.command
