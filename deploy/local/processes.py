@@ -69,6 +69,8 @@ class Supervised:
         self._wanted = False
         if self.pid is not None:
             self._signal(signal.SIGTERM)
+        elif self._watch is not None:
+            self._watch.cancel()
 
     async def stop(self, hurry: asyncio.Event) -> None:
         """End the program for good: SIGTERM, then SIGKILL when its time is over or `hurry` is set."""

@@ -12,7 +12,7 @@ from pydantic import JsonValue
 
 from dovecote import App, Write
 from dovecote.directory import Presence, Registration
-from dovecote.errors import DovecoteError, is_retryable
+from dovecote.errors import ConfigurationError, DovecoteError, is_retryable
 from dovecote.messages import now
 from dovecote.updates import update
 from services.directory.roster import Announcement, Entry, Roster
@@ -153,7 +153,9 @@ class Registry:
             await self._app.running.ports.bus.publish(one.topic, one.message)
         except DovecoteError as error:
             # Those after it wait for one that may get through later, so that all come in order.
-            if is_retryable(error):
+            if is_retryable(error) and not isinstance(
+                error, ConfigurationError
+            ):  # which a message meets every time
                 raise
             log.error("%r is not told on %r: %s", one.message.content, one.topic, error)  # noqa: TRY400 - the cause is no bug
 

@@ -9,7 +9,7 @@ from functools import partial
 
 from dovecote import App, topics
 from dovecote.directory import Registration, keep_lease
-from dovecote.errors import DovecoteError
+from dovecote.errors import ConfigurationError, DovecoteError, is_retryable
 from dovecote.messages import new_id
 from dovecote.ports import Subscription
 from services.gateway.calls import Calls
@@ -17,7 +17,8 @@ from services.gateway.registrations import Registrations, ToolRegistration
 
 log = logging.getLogger(__name__)
 
-_AGAIN = 0.2  # seconds until it is tried again when something does not answer
+_AGAIN = 0.2  # seconds until it is tried again when something does not answer, at first
+_LONGEST_PAUSE = 5.0
 
 
 @dataclass(frozen=True)
@@ -153,15 +154,19 @@ class Announcements:
 
 
 async def _persistently(work: Callable[[], Awaitable[None]]) -> None:
-    """Do it, again and again until it succeeds."""
+    """Do it, again and again until it succeeds or cannot; the pauses grow."""
+    pause = _AGAIN
     while True:
         try:
             return await work()
         except DovecoteError as error:
-            log.info("external tools: %s", error)
+            if isinstance(error, ConfigurationError) or not is_retryable(error):
+                return log.error("external tools: %s", error)  # noqa: TRY400 - the cause is no bug
+            log.info("external tools: %s, again in %g s", error, pause)
         except Exception:
             log.exception("external tools")
-        await asyncio.sleep(_AGAIN)
+        await asyncio.sleep(pause)
+        pause = min(2 * pause, _LONGEST_PAUSE)
 
 
 async def _end(tasks: Iterable[asyncio.Task[None]]) -> None:

@@ -201,10 +201,9 @@ def _health(app: App) -> APIRouter:
     router = APIRouter(tags=["health"])
 
     @router.get("/healthz")
-    async def healthz() -> JSONResponse:
-        """Whether the process is alive, and is to go on: at 503 the sidecar stops delivering."""
-        stopping = app.running.stopping
-        return JSONResponse({"status": "stopping" if stopping else "ok"}, 503 if stopping else 200)
+    async def healthz() -> dict[str, str]:
+        """Whether the process is alive."""
+        return {"status": "ok"}
 
     @router.get("/readyz")
     async def readyz() -> JSONResponse:

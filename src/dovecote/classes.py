@@ -74,12 +74,12 @@ def lane_of(topic: str, *, urgent: bool = False) -> Lane:
 
     Raises ConfigurationError for the name of a lane, which is no topic.
     """
-    if topic.endswith(_SUFFIX):
+    carried = class_of(topic)
+    if carried.lanes and topic.endswith(_SUFFIX):
         raise ConfigurationError(
             f"topic {topic!r} is the lane of what is urgent on {topic.removesuffix(_SUFFIX)!r}",
             mend="name that topic, and give the message a priority",
         )
-    carried = class_of(topic)
     return Lane(URGENT, topic + _SUFFIX) if urgent and carried.lanes else Lane(carried.component, topic)
 
 

@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 
 Status = Literal["SUCCESS", "RETRY", "DROP"]
 _REMEMBERED: Final = 10_000
+_LONGEST: Final = 10_000  # characters of the beginning, and of the end, of a text that is kept
 
 
 class Deliveries:
@@ -109,11 +110,16 @@ def failure_of(  # noqa: PLR0913 - what is known of a failed attempt
             "attempt": attempt,
             "verdict": verdict,
             "error": type(error).__name__,
-            "reason": str(error),
-            "traceback": "".join(traceback.format_exception(error)),
+            "reason": _shortened(str(error)),
+            "traceback": _shortened("".join(traceback.format_exception(error))),
             **more,
         },
     )
+
+
+def _shortened(text: str) -> str:
+    """Its beginning and its end, so that the reason of a failure is never over a broker's limit."""
+    return text if len(text) <= 2 * _LONGEST else f"{text[:_LONGEST]}\n...\n{text[-_LONGEST:]}"
 
 
 def _key(subscription: Subscription, event: JsonValue, message: Message | None) -> tuple[str, str]:

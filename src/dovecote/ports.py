@@ -66,7 +66,10 @@ class Bus(Protocol):
         """
 
     async def publish_batch(self, topic: str, messages: Sequence[Message]) -> None:
-        """Publish several at once; raise UnavailableError if any was not taken."""
+        """Publish several at once; raise UnavailableError if any was not taken.
+
+        TooLargeError for one that is over the broker's limit: then nothing was published.
+        """
 
     async def publish_content(self, topic: str, content: dict[str, JsonValue]) -> None:
         """Publish a bare JSON object, for readers who know no CloudEvents; UnavailableError if it was not taken."""

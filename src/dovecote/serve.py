@@ -4,22 +4,24 @@ Listens on APP_PORT, as `dapr run` sets it; stops on SIGTERM after what was acce
 the module its bridge is served in its place, which moves its messages (dovecote.dapr.bridge).
 """
 
+import asyncio
 import contextlib
 import importlib
 import logging
 import socket
 import sys
+import time
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import uvicorn
 from fastapi import FastAPI
-from starlette.datastructures import State
 
 from dovecote.dapr.bridge import bridge_of
 from dovecote.errors import ConfigurationError
 from dovecote.settings import get_settings
 
-_NOT_STARTED: Final = 3  # as uvicorn says it
+_LOOK: Final = 0.1  # seconds between two looks at whether the user is in a hurry
 
 
 def main(arguments: list[str]) -> int:
@@ -51,22 +53,29 @@ def main(arguments: list[str]) -> int:
         ws="none",
         timeout_graceful_shutdown=settings.stop_timeout,
     )
-    server = _Server(config, app.state)
     with contextlib.suppress(KeyboardInterrupt):  # which uvicorn passes on when it is done
-        server.run()
-    return 0 if server.started else _NOT_STARTED
+        Server(config, getattr(app.state, "retire", None)).run()
+    return 0
 
 
-class _Server(uvicorn.Server):
-    """Closes its port only after the sidecar has stopped delivering to it."""
+class Server(uvicorn.Server):
+    """Closes its port only after deliveries have stopped; both and the last requests have one limit together."""
 
-    def __init__(self, config: uvicorn.Config, state: State) -> None:
+    def __init__(self, config: uvicorn.Config, retire: Callable[[], Awaitable[None]] | None) -> None:
         super().__init__(config)
-        self._state = state
+        self._retire = retire
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        if not self.force_exit:
-            await self._state.retire()
+        """End in order; a user in a hurry waits for no delivery."""
+        begun = time.monotonic()
+        if self._retire:
+            retiring = asyncio.ensure_future(self._retire())
+            while not (retiring.done() or self.force_exit):
+                await asyncio.wait([retiring], timeout=_LOOK)
+            retiring.cancel()
+        if self.config.timeout_graceful_shutdown:
+            left = self.config.timeout_graceful_shutdown - int(time.monotonic() - begun)
+            self.config.timeout_graceful_shutdown = max(1, left)
         await super().shutdown(sockets)
 
 

@@ -6,14 +6,15 @@ nothing behind where it looked, and cannot hold up what it looks at.
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from ipaddress import ip_address
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Depends, Header, Query
+from fastapi import APIRouter, Depends, Header, Query, Request
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from pydantic import AfterValidator, BaseModel, JsonValue
 
-from dovecote.errors import NotFoundError
+from dovecote.errors import InvalidInputError, NotFoundError
 from dovecote.messages import Message
 from dovecote.ports import Bus, Handler
 from dovecote.topics import checked_pattern, fits
@@ -90,6 +91,12 @@ class Tap:
             for watcher in self._watchers:
                 watcher.show(sighting)
 
+    def show_content(self, topic: str, content: JsonValue) -> None:
+        """Show bare content that was sent, as far as it can be read as a message."""
+        if self._watchers:
+            with suppress(InvalidInputError):
+                self.show(topic, [Message.from_cloudevent(content)], sent=True)
+
     def handler(self, topic: str, handler: Handler) -> Handler:
         """The handler of a topic, with what it is given being shown."""
 
@@ -104,12 +111,16 @@ class Tap:
         router = APIRouter(tags=["tap"])
 
         async def watching(
+            request: Request,
             topic: Annotated[list[Pattern] | None, Query()] = None,
             dapr_caller_app_id: Annotated[str, Header()] = "",
         ) -> AsyncIterator[Watcher]:
-            if dapr_caller_app_id:
-                # Through the sidecar any app could read what it may not subscribe to.
-                raise NotFoundError("the tap is not for other apps", mend="subscribe to the topics")
+            local = request.client is not None and ip_address(request.client.host).is_loopback
+            if dapr_caller_app_id or not local:
+                # Whoever reaches the port, or any app through the sidecar, could read what it may not subscribe to.
+                raise NotFoundError(
+                    "the tap is not for other apps, nor for other machines", mend="subscribe to the topics"
+                )
             with self.watched(topic or ["#"]) as watcher:
                 yield watcher
 
@@ -142,4 +153,4 @@ class TappedBus:
     async def publish_content(self, topic: str, content: dict[str, JsonValue]) -> None:
         """Publish a bare JSON object."""
         await self._bus.publish_content(topic, content)
-        self._tap.show(topic, [Message.from_cloudevent(content)], sent=True)
+        self._tap.show_content(topic, content)

@@ -50,7 +50,9 @@ def copy_to_keep(topic: str, message: Message) -> Message | None:
     """What the recorder is to get of a message on a topic; None if its class is not retained."""
     if not class_of(topic).retained:
         return None
-    return message.model_copy(update={"metadata": {**message.metadata, _TOPIC: topic}})
+    # What the value is about may pass; that it was said last does not.
+    lasting = {"ttl": None, "deadline": None, "metadata": {**message.metadata, _TOPIC: topic}}
+    return message.model_copy(update=lasting)
 
 
 def content_to_keep(topic: str, content: JsonValue) -> Message | None:

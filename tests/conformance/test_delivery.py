@@ -134,7 +134,6 @@ async def test_messages_of_one_order_key_are_handled_in_order(fleet: Fleet, exce
     assert all(later > done for done, later in zip(handled, began[1:], strict=False))
 
 
-@pytest.mark.promise("AOS-03")
 @pytest.mark.parametrize("priority", [Priority.CRITICAL, Priority.HIGH], ids=str)
 async def test_an_urgent_message_overtakes_those_that_wait(fleet: Fleet, priority: Priority) -> None:
     """An urgent message is handled before 1,000 others that wait, and these are handled all the same."""

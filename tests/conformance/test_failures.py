@@ -43,7 +43,6 @@ async def test_a_rejected_message_is_a_dead_letter_at_once(fleet: Fleet) -> None
     await fleet.handled(message, app="beta")
 
 
-@pytest.mark.promise("AOS-03")
 async def test_an_urgent_message_fails_as_any_other(fleet: Fleet) -> None:
     """An urgent message that fails is tried again, and a dead letter with its reason when it is rejected."""
     failing, rejected = (event(priority=Priority.CRITICAL) for _ in range(2))

@@ -48,7 +48,6 @@ def test_every_class_goes_through_a_component_that_an_app_waits_for() -> None:
     assert {one.component for one in CLASSES} | {URGENT} < set(COMPONENTS)
 
 
-@pytest.mark.promise("AOS-03")
 @pytest.mark.parametrize("priority", Priority)
 def test_what_is_critical_or_high_takes_a_lane_of_its_own(priority: Priority) -> None:
     urgent = is_urgent(Message(type=MessageType.TASK, sender="tests", priority=priority))
@@ -62,7 +61,10 @@ def test_a_message_with_an_order_key_keeps_its_place() -> None:
     assert not is_urgent(Message(type=MessageType.EVENT, sender="tests", priority=Priority.HIGH, order_key="a"))
 
 
-@pytest.mark.parametrize("topic", ["logs/info", topics.QUERY_RESPONSE, topics.tool_calls("scale"), topics.VALUES])
+@pytest.mark.parametrize(
+    "topic",
+    ["logs/info", topics.client_status("urgent"), topics.QUERY_RESPONSE, topics.tool_calls("scale"), topics.VALUES],
+)
 def test_a_topic_whose_class_has_no_lanes_is_carried_as_it_is(topic: str) -> None:
     assert lane_of(topic, urgent=True) == lane_of(topic) == Lane(class_of(topic).component, topic)
     assert not class_of(topic).lanes

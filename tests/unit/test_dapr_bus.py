@@ -40,7 +40,6 @@ def _task(id_: str, priority: Priority = Priority.NORMAL, content: Any = None) -
     return Message(id=id_, type=MessageType.TASK, sender="tests", priority=priority, content=content)
 
 
-@pytest.mark.promise("AOS-03")
 async def test_an_urgent_message_is_published_in_the_lane_of_its_topic() -> None:
     sidecar = Sidecar()
     bus = _bus(sidecar)

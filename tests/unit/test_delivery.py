@@ -164,6 +164,17 @@ async def test_the_reason_of_an_event_too_large_to_repeat_goes_without_it() -> N
     assert "event" not in told["data"]
 
 
+async def test_a_long_reason_is_kept_by_its_beginning_and_its_end() -> None:
+    deliveries, reasons = _deliveries()
+    error = Reject(f"begins {'x' * 1_000_000} ends")
+    await deliveries.deliver(_subscription(_raising(error)), MESSAGE.to_cloudevent())
+    (reason,) = reasons()
+    for text in (reason["reason"], reason["traceback"]):
+        assert len(text) < 25_000
+        assert text.rstrip().endswith(" ends")
+    assert reason["reason"].startswith("begins ")
+
+
 async def test_no_more_handlers_run_at_once_than_the_limit() -> None:
     deliveries, _ = _deliveries(limit=3)
     running = most = 0
@@ -193,7 +204,6 @@ async def test_news_that_a_handler_fails_at_is_gone_with_a_line_in_the_log(
     assert "logs/info m1: lost, since it is not delivered again: UnavailableError: away" in caplog.text
 
 
-@pytest.mark.promise("AOS-03")
 async def test_an_urgent_message_is_handled_while_all_other_handlers_are_busy() -> None:
     deliveries, _ = _deliveries(limit=2)
     go = asyncio.Event()

@@ -45,9 +45,10 @@ async def test_the_last_value_of_each_topic_is_said_again_where_the_broker_keeps
 
     bus = DaprBus(cast("Any", sidecar), capabilities)
     for topic, content in [("client_status/a", "old"), ("client_status/a", "new"), ("client_status/b", "gone")]:
-        await bus.publish(topic, Message(type=MessageType.STATUS, sender="tests", content=content))
+        await bus.publish(topic, Message(type=MessageType.STATUS, sender="tests", content=content, ttl=1))
     await bus.publish("some/topic", Message(type=MessageType.EVENT, sender="tests", content="not retained"))
     sidecar.taken.clear()
     await bus.repeat_values()
     assert [entry["event"]["data"] for _, entries in sidecar.taken for entry in entries] == repeated
+    assert not any("ttl" in entry["event"] for _, entries in sidecar.taken for entry in entries)
     assert all(path == f"/v1.0/publish/bulk/pubsub/{topics.VALUES}" for path, _ in sidecar.taken)

@@ -1,5 +1,6 @@
 """Serving one module."""
 
+import asyncio
 import sys
 from pathlib import Path
 from typing import Any, cast
@@ -56,12 +57,45 @@ def test_an_interrupt_is_an_end_like_any_other(tmp_path: Path, monkeypatch: pyte
     assert serve.main([name]) == 0
 
 
-def test_an_app_that_does_not_start_ends_with_a_status_that_says_so(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_an_app_that_does_not_start_ends_with_a_status_that_says_so(tmp_path: Path) -> None:
+    lines = (
+        "from contextlib import asynccontextmanager",
+        "from fastapi import FastAPI",
+        "@asynccontextmanager",
+        "async def failing(_):",
+        "    raise RuntimeError('no')",
+        "    yield",
+        "app = FastAPI(lifespan=failing)",
+    )
+    with pytest.raises(SystemExit, match="3"):
+        serve.main([_module(tmp_path, "failing_service", "\n".join(lines))])
+
+
+@pytest.mark.parametrize("hurried", [False, True])
+async def test_the_port_closes_after_deliveries_unless_the_user_is_in_a_hurry(
+    monkeypatch: pytest.MonkeyPatch, *, hurried: bool
 ) -> None:
-    monkeypatch.setattr(uvicorn.Server, "run", lambda _: None)
-    name = _module(tmp_path, "good_service", "from dovecote import App\napp = App('good').asgi\n")
-    assert serve.main([name]) == 3
+    closed = asyncio.Event()
+    retired = asyncio.Event()
+
+    async def shutdown(*_: Any) -> None:
+        closed.set()
+
+    async def retire() -> None:
+        await retired.wait()
+
+    monkeypatch.setattr(uvicorn.Server, "shutdown", shutdown)
+    server = serve.Server(uvicorn.Config("app", timeout_graceful_shutdown=7), retire)
+    ending = asyncio.create_task(server.shutdown())
+    done, _ = await asyncio.wait([ending], timeout=0.3)
+    assert not done
+    assert not closed.is_set()
+    if hurried:
+        server.force_exit = True
+    else:
+        retired.set()
+    await ending
+    assert closed.is_set()
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,14 @@
 
 import asyncio
 
+import httpx
 import pytest
+from fastapi import FastAPI
 
 from dovecote import App, Message, MessageType
-from dovecote.tap import Sighting, Watcher
-from dovecote.testing import Network
+from dovecote.errors import NotFoundError
+from dovecote.tap import Sighting, Tap, TappedBus, Watcher
+from dovecote.testing import MemoryBus, Network
 
 pytestmark = pytest.mark.promise("ARG-12")
 
@@ -107,3 +110,19 @@ async def test_another_app_and_a_wrong_pattern_are_refused(
         answer = await client.get(f"/tap{query}", headers=headers)
     assert answer.status_code == status
     assert said in answer.json()["detail"]
+
+
+async def test_another_machine_is_refused() -> None:
+    api = FastAPI()
+    api.include_router(Tap().router())
+    transport = httpx.ASGITransport(api, client=("192.0.2.1", 1))
+    async with httpx.AsyncClient(transport=transport, base_url="http://ann") as client:
+        with pytest.raises(NotFoundError, match="other machines"):
+            await client.get("/tap")
+
+
+async def test_content_that_is_no_message_is_published_all_the_same() -> None:
+    tap, bus = Tap(), MemoryBus()
+    with tap.watched(["#"]):
+        await TappedBus(bus, tap).publish_content("news/bare", {"specversion": "1.0", "id": 7})
+    assert bus.events("news/bare")

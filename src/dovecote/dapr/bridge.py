@@ -1,7 +1,7 @@
 """A bridge: takes what waits for an app on one broker, and publishes it on another.
 
 It subscribes as the app itself does, to the same topics and as a consumer of the same name, so that it is handed
-what the app was not. Its sidecar has two components: `pubsub` is the broker that is left, `target` the new one.
+what the app was not. Its sidecar has the components of the broker that is left, and `target` of the new one.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """The bus on Dapr pub/sub."""
 
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Final
 from urllib.parse import urlencode
@@ -30,7 +30,7 @@ class DaprBus:
     def __init__(self, sidecar: Sidecar, capabilities: Callable[[], Awaitable[Capabilities]]) -> None:
         self._sidecar = sidecar
         self._capabilities = capabilities
-        self._said: dict[str, Message] = {}
+        self._retained: dict[str, Message] = {}
 
     async def publish(self, topic: str, message: Message) -> None:
         """Return when the broker has taken it; UnavailableError otherwise, TooLargeError for one over its limit."""
@@ -66,12 +66,10 @@ class DaprBus:
                 await self.publish(topic, message)
             return
         broker = await self._capabilities()
-        batches: defaultdict[Lane, list[Message]] = defaultdict(list)
-        for message in messages:
-            batches[lane_of(topic, urgent=is_urgent(message))].append(message)
-        calls = [
-            (lane, part, body) for lane, batch in batches.items() for part, body in _calls(broker, topic, batch)
-        ]
+        lanes: defaultdict[Lane, list[Message]] = defaultdict(list)
+        for message in sorted(messages, key=is_urgent, reverse=True):  # those that overtake go first
+            lanes[lane_of(topic, urgent=is_urgent(message))].append(message)
+        calls = [(lane, *call) for lane, batch in lanes.items() for call in _calls(broker, topic, batch)]
         for lane, part, body in calls:
             path = _path(broker, lane, {}, bulk=True)
             status, answer = await self._sidecar.request("POST", path, body, limit=_LIMIT)
@@ -86,11 +84,13 @@ class DaprBus:
 
     async def repeat_values(self) -> None:
         """Say again what is to be retained, where the broker keeps nothing for a recorder that is away."""
-        if self._said and not (await self._capabilities()).durable:
-            await self.publish_batch(topics.VALUES, list(self._said.values()))
+        if self._retained:
+            await self.publish_batch(topics.VALUES, list(self._retained.values()))
 
     async def _keep(self, broker: Capabilities, topic: str, copy: Message) -> None:
-        self._said[topic] = copy
+        if not broker.durable:
+            broker.check_size(topics.VALUES, copy.id, len(to_json(copy.to_cloudevent())))
+            self._retained[topic] = copy
         await self._publish(broker, topics.VALUES, copy, {})
 
     async def _publish(
@@ -117,29 +117,25 @@ def _path(broker: Capabilities, lane: Lane, metadata: Mapping[str, str], *, bulk
     return publish_path(lane.component, broker.spell(lane.topic), metadata, bulk=bulk)
 
 
-def _calls(
-    broker: Capabilities, topic: str, messages: Sequence[Message]
-) -> Iterator[tuple[Sequence[Message], bytes]]:
+def _calls(broker: Capabilities, topic: str, messages: Sequence[Message]) -> list[tuple[list[Message], bytes]]:
     """Messages as the sidecar takes them in one call, or in several where the broker limits a batch as a message.
 
     TooLargeError for a message over the broker's limit.
     """
-    events = [message.to_cloudevent() for message in messages]
-    body = to_json(
-        [
-            {"entryId": str(number), "event": event, "contentType": EVENT, "metadata": _metadata(broker, message)}
-            for number, (message, event) in enumerate(zip(messages, events, strict=True))
-        ]
-    )
-    if len(body) <= broker.max_message_bytes * _BATCH_SHARE:
-        yield messages, body
-    elif len(messages) == 1:
-        broker.check_size(topic, messages[0].id, len(to_json(events[0])))
-        yield messages, body
-    else:
-        middle = len(messages) // 2
-        yield from _calls(broker, topic, messages[:middle])
-        yield from _calls(broker, topic, messages[middle:])
+    calls: list[tuple[list[Message], list[bytes]]] = []
+    room = 0.0
+    for message in messages:
+        event = to_json(message.to_cloudevent())
+        broker.check_size(topic, message.id, len(event))
+        if len(event) > room:
+            calls.append(([], []))
+            room = broker.max_message_bytes * _BATCH_SHARE
+        part, entries = calls[-1]
+        entry = {"entryId": str(len(part)), "contentType": EVENT, "metadata": _metadata(broker, message)}
+        part.append(message)
+        entries.append(to_json(entry)[:-1] + b',"event":' + event + b"}")
+        room -= len(entries[-1])
+    return [(part, b"[" + b",".join(entries) + b"]") for part, entries in calls]
 
 
 def _metadata(broker: Capabilities, message: Message) -> dict[str, str]:
