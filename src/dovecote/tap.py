@@ -49,7 +49,8 @@ class Watcher:
         if not any(fits(pattern, sighting.topic) for pattern in self._patterns):
             return
         if self._waiting.qsize() < _WAITING:
-            self._waiting.put_nowait(sighting)
+            self._waiting.put_nowait(sighting.model_copy(update={"missed": self._missed}))
+            self._missed = 0
         else:
             self._missed += 1
 
@@ -59,8 +60,7 @@ class Watcher:
 
     async def __aiter__(self) -> AsyncIterator[Sighting]:
         while (sighting := await self._waiting.get()) is not None:
-            missed, self._missed = self._missed, 0
-            yield sighting.model_copy(update={"missed": missed}) if missed else sighting
+            yield sighting
 
 
 class Tap:

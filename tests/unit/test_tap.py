@@ -80,8 +80,11 @@ async def test_who_reads_too_slowly_holds_up_nobody_and_is_told_how_much_was_mis
         with ann.tap.watched(["#"]) as watcher:
             await ann.running.ports.bus.publish_batch("a/b", [event(str(number)) for number in range(1007)])
             seen = await next_of(watcher, 1000)
-    assert [one.missed for one in seen] == [7] + [0] * 999
+            await ann.running.ports.bus.publish("a/b", event("after the gap"))
+            (after,) = await next_of(watcher, 1)
+    assert [one.missed for one in seen] == [0] * 1000
     assert seen[-1].message.content == "999"
+    assert (after.message.content, after.missed) == ("after the gap", 7)
 
 
 async def test_an_app_that_ends_sends_away_who_looks_on() -> None:
