@@ -1,5 +1,6 @@
 """A server that somebody else runs, given under the names that Argentic documents."""
 
+import os
 import uuid
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -15,6 +16,12 @@ from tests.support.whole import CHECKOUT
 
 # The first start on a machine may have to install the server, or to build Dapr.
 pytestmark = pytest.mark.timeout(1500)
+
+
+@pytest.fixture(autouse=True)
+def no_server_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in [name for name in os.environ if name.startswith("MQTT_")]:
+        monkeypatch.delenv(variable)
 
 
 @pytest.mark.promise("ARG-15")

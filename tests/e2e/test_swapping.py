@@ -12,9 +12,9 @@ from deploy.local.brokers import mosquitto
 from deploy.local.brokers.server import Server, Site
 from deploy.local.progress import Progress
 from tests.support.in_flight import slow_model
+from tests.support.ports import free_ports
 from tests.support.waiting import wait_until
 from tests.support.whole import CHECKOUT, Whole, whole
-from tests.support.zeromq import free_ports
 
 pytestmark = pytest.mark.timeout(1500)
 
@@ -36,7 +36,7 @@ def server(tmp_path: Path) -> Server:
     """The broker to change over to."""
     folder = tmp_path / "mqtt"
     folder.mkdir()
-    return mosquitto.server(Site(folder, [int(free_ports()["port"])], "secret", {}), Progress())
+    return mosquitto.server(Site(folder, free_ports(1), "secret", {}), Progress())
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from services.zeromq_pubsub.connection import Connection
 from services.zeromq_pubsub.proto import common_pb2, pubsub_pb2
 from services.zeromq_pubsub.settings import read_settings
 from tests.support.eventually import eventually
-from tests.support.zeromq import Sidecar, free_ports, sidecar
+from tests.support.zeromq import Sidecar, port_settings, sidecar
 
 TOPIC = "agents.writer.inbox"
 EXTERNAL = {"proxy_mode": "external", "connect_timeout": "3000"}
@@ -38,7 +38,7 @@ async def broker(settings: dict[str, str], settle: float = 0.0) -> AsyncIterator
 
 @pytest.fixture
 def ports() -> dict[str, str]:
-    return free_ports()
+    return port_settings()
 
 
 @pytest.fixture

@@ -8,14 +8,14 @@ import pytest
 
 from services.zeromq_pubsub.queues import Queues
 from tests.support.eventually import eventually
-from tests.support.zeromq import free_ports, sidecar
+from tests.support.zeromq import port_settings, sidecar
 
 TOPIC = "agents.writer.inbox"
 
 
 @pytest.fixture
 def ports() -> dict[str, str]:
-    return free_ports()
+    return port_settings()
 
 
 async def test_a_broker_cannot_be_embedded_at_an_address_of_another_machine(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from services.zeromq_pubsub.main import main
 from tests.support.waiting import wait_until
-from tests.support.zeromq import free_ports
+from tests.support.zeromq import port_settings
 
 ROOT = Path(__file__).resolve().parents[2]
 # A sidecar that notes where it was started, whether its component was there, and how it ended.
@@ -68,7 +68,7 @@ def test_a_component_without_a_sidecar_serves_until_it_is_asked_to_end(socket: P
 
 
 def test_a_broker_ends_when_it_is_asked_to_and_a_second_one_is_refused() -> None:
-    ports = [f"{name}={value}" for name, value in free_ports().items()]
+    ports = [f"{name}={value}" for name, value in port_settings().items()]
     with program("broker", *ports) as process:
         assert process.stderr is not None
         assert "the broker takes messages" in process.stderr.readline()

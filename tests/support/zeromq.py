@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,25 +14,15 @@ from google.protobuf.message_factory import GetMessageClass
 from services.zeromq_pubsub.proto import common_pb2, pubsub_pb2
 from services.zeromq_pubsub.protocol import SERVICE, name_of
 from services.zeromq_pubsub.serving import component_at
+from tests.support.ports import free_ports
 
-_LAST = 32767
 Instance = tuple[tuple[str, str], ...]
 
 
-def free_ports() -> dict[str, str]:
+def port_settings() -> dict[str, str]:
     """Two ports that are free now, as settings of the component."""
-    with contextlib.ExitStack() as kept:
-        found: list[int] = []
-        for port in range(_LAST, 30000, -1):
-            one = kept.enter_context(socket.socket())
-            try:
-                one.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            found.append(port)
-            if len(found) == 2:
-                return {"port": str(found[0]), "backend_port": str(found[1])}
-    raise AssertionError("no two ports are free")
+    port, backend_port = free_ports(2)
+    return {"port": str(port), "backend_port": str(backend_port)}
 
 
 class Pull:

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 from functools import partial
 from pathlib import Path
 
 from deploy.local.brokers.server import Server
 from deploy.local.components import Component
-from deploy.local.ports import HOST, is_free
+from deploy.local.ports import HOST
 from deploy.local.progress import Progress
 from deploy.local.readiness import check_probe
 from deploy.local.servers import listens
 from deploy.local.spawning import Program
+from tests.support.ports import free_ports
 from tests.support.servicebus.environment import interpreter
 
 _CHECKOUT = Path(__file__).resolve().parents[3]
 _FILE = "namespace.db"
-# Below those of whole systems.
-_PORTS = range(20000, 21000)
 
 
 def stand_in(component: Component, folder: Path) -> Server:
@@ -30,7 +28,8 @@ def stand_in(component: Component, folder: Path) -> Server:
     folder.mkdir(parents=True, exist_ok=True)
     for earlier in folder.glob(f"{_FILE}*"):
         earlier.unlink()
-    address = f"{HOST}:{_free_port(folder)}"
+    [port] = free_ports(1)
+    address = f"{HOST}:{port}"
     command = (
         str(python),
         "-m",
@@ -54,9 +53,3 @@ def emulated(address: str) -> dict[str, str]:
         "SERVICEBUS_CONNECTION_STRING": f"Endpoint=sb://{address};{key}",
         "SERVICEBUS_DISABLE_ENTITY_MANAGEMENT": "true",
     }
-
-
-def _free_port(folder: Path) -> int:
-    start = int.from_bytes(hashlib.sha256(str(folder).encode()).digest()[:4]) % len(_PORTS)
-    ports: list[int] = [*_PORTS[start:], *_PORTS[:start]]
-    return next(port for port in ports if is_free(port))
