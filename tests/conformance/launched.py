@@ -23,6 +23,7 @@ from dovecote.topics import Capabilities
 from tests.conformance.apps.receiver import NEWS
 from tests.conformance.fleet import MODEL_SECONDS, REPLICAS, Fleet, names
 from tests.conformance.logbook import Entry, Logbook
+from tests.support import containers
 from tests.support.brokers import BrokerSetup
 from tests.support.eventually import eventually
 from tests.support.model_server import ModelServer
@@ -52,13 +53,14 @@ _READY_SECONDS: Final = 120.0
 
 
 class LaunchedFleet(Fleet):
-    """Apps as processes; `server` is the broker's process, None where somebody else runs it."""
+    """Apps as processes over a broker that was come by as `setup` says."""
 
-    def __init__(self, broker: Capabilities, system: System, server: str | None, log: Logbook) -> None:
+    def __init__(self, broker: Capabilities, system: System, setup: BrokerSetup, log: Logbook) -> None:
         super().__init__(broker)
         self.log = log
         self.system = system
-        self._server = server
+        self._server = _server(system, broker, setup)
+        self._container = setup.container
         # An app closes a connection that was idle for a while, which fails a request that is on its way.
         self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True))
 
@@ -112,6 +114,8 @@ class LaunchedFleet(Fleet):
 
     async def kill_broker(self) -> None:
         await asyncio.to_thread(self.system.kill, self._own_server())
+        if self._container is not None:
+            await asyncio.to_thread(containers.remove, self._container)
 
     async def ready(self) -> None:
         async def look() -> bool:
@@ -153,7 +157,7 @@ async def launched_fleet(broker: Capabilities, setup: BrokerSetup, home: Path) -
                 brokers=setup.brokers,
             )
             await asyncio.to_thread(system.start)
-            fleet = LaunchedFleet(broker, system, _server(system, broker, setup), log)
+            fleet = LaunchedFleet(broker, system, setup, log)
             try:
                 await fleet.ready()
                 yield fleet

@@ -1,50 +1,75 @@
 """One real system for all end-to-end tests: daprd, Redis, placement, scheduler, every service.
 
-Tests that are marked `container_engine` are run where there is an engine with the images that they need, and are
+Tests that are marked `container_engine` are run where there is an engine with the image that they need, and are
 else told of at the end; with CI set that is a failure.
 """
 
 import os
+from collections import Counter
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from deploy.local.errors import MissingServerError
 from deploy.local.progress import Progress
-from tests.support.images.debian import usable_engine
+from tests.support.images.debian import UsableEngine, usable_engine
 from tests.support.whole import Whole, whole
 
-NOT_RUN = pytest.StashKey[str]()
+ENGINE = pytest.StashKey[tuple[UsableEngine, ExitStack]]()
+TROUBLES = pytest.StashKey[list[str]]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "container_engine: needs a container engine with the images of all brokers")
+    config.stash[TROUBLES] = []
+    config.addinivalue_line("markers", "container_engine(image): needs a container engine that has the image")
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    needing = [item for item in items if item.get_closest_marker("container_engine")]
+    needing = {item: mark.args[0] for item in items if (mark := item.get_closest_marker("container_engine"))}
     if not needing or config.option.collectonly:
         return
+    running = ExitStack()
     try:
-        with usable_engine(Progress()):
-            pass
+        engine = running.enter_context(usable_engine(Progress()))
     except MissingServerError as error:
-        config.stash[NOT_RUN] = f"{len(needing)} tests not run, {error}"
-        items[:] = [item for item in items if item not in needing]
-        config.hook.pytest_deselected(items=needing)
+        reasons = dict.fromkeys(needing.values(), str(error))
+    else:
+        reasons = dict(engine.lacking)
+        config.stash[ENGINE] = engine, running
+    dropped = {item: reasons[image] for item, image in needing.items() if image in reasons}
+    config.stash[TROUBLES] += [f"{count} tests not run, {why}" for why, count in Counter(dropped.values()).items()]
+    # Those that are run come first, so that the engine is gone, and free for others, while all the others run.
+    items[:] = sorted((item for item in items if item not in dropped), key=lambda item: item not in needing)
+    config.hook.pytest_deselected(items=[*dropped])
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    if NOT_RUN in session.config.stash and os.environ.get("CI") and session.exitstatus == pytest.ExitCode.OK:
+    config = session.config
+    if ENGINE in config.stash:
+        try:
+            config.stash[ENGINE][1].close()
+        except MissingServerError as error:
+            config.stash[TROUBLES].append(str(error))
+    if config.stash[TROUBLES] and os.environ.get("CI") and session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    if NOT_RUN in config.stash:
-        failed = ", which is a failure where CI is set" if os.environ.get("CI") else ""
-        terminalreporter.write_line(f"containers: {config.stash[NOT_RUN]}{failed}")
+    failed = ", which is a failure where CI is set" if os.environ.get("CI") else ""
+    for trouble in config.stash[TROUBLES]:
+        terminalreporter.write_line(f"containers: {trouble}{failed}")
+
+
+@pytest.fixture(scope="module")
+def images(request: pytest.FixtureRequest) -> Iterator[None]:
+    """The engine that was found for this run, at DOCKER_HOST; it ends with the module."""
+    engine, running = request.config.stash[ENGINE]
+    with running, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DOCKER_HOST", engine.address)
+        yield
 
 
 @pytest.fixture(scope="session")

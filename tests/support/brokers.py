@@ -39,12 +39,14 @@ class BrokerNotRunError(Exception):
 class BrokerSetup:
     """What a system on a broker is started with: `env` and `brokers` are arguments of `System`.
 
-    `origin` says in a few words how the server was come by.
+    `origin` says in a few words how the server was come by, `container` is the name of the one that it runs in, if
+    it does: that outlives the process which the launcher has started, when that is killed.
     """
 
     origin: str
     env: Mapping[str, str] = field(default_factory=dict)
     brokers: Sequence[Server] = ()
+    container: str | None = None
 
 
 @contextmanager
@@ -62,8 +64,9 @@ def broker_setup(
     if given:
         yield BrokerSetup(f"address given by {', '.join(given)}")
     elif variables[0] in containers.IMAGES and containers.lacking(containers.IMAGES[variables[0]].name) is None:
-        with containers.contained(variables[0], readers.get(variables[0]), folder) as server:
-            yield BrokerSetup(f"container {containers.IMAGES[variables[0]].name}", brokers=[server])
+        with containers.contained(variables[0], readers.get(variables[0]), folder) as (server, container):
+            origin = f"container {containers.IMAGES[variables[0]].name}"
+            yield BrokerSetup(origin, brokers=[server], container=container)
     elif _SERVICE_BUS in readers:
         with _service_bus(readers[_SERVICE_BUS], folder, topics) as setup:
             yield setup

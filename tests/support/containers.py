@@ -41,7 +41,7 @@ class Image:
 
 
 _REDIS: Final = Image("redis:7", ("redis-server",), ("redis-server",))
-KAFKA: Final = Image("apache/kafka:4.1.1", ("java", "/opt/kafka/libs"), ("openjdk-17-jre-headless",))
+KAFKA: Final = Image("apache/kafka:4.1.1", ("java", "/opt/kafka/libs"), ("default-jre-headless",))
 # By the variable that holds the server's address.
 IMAGES: Final[Mapping[str, Image]] = {
     "REDIS_HOST": _REDIS,
@@ -78,10 +78,11 @@ def _lacks(client: Any, image: str) -> str | None:
 
 
 @contextmanager
-def contained(variable: str, component: Component | None, folder: Path) -> Iterator[Server]:
-    """A broker's server in a container, for the launcher to start; it begins empty, its data lies in the folder.
+def contained(variable: str, component: Component | None, folder: Path) -> Iterator[tuple[Server, str]]:
+    """A broker's server in a container, for the launcher to start, and the container's name.
 
-    `component` is the one that reads the address; for the state store's server there need be none.
+    It begins empty, its data lies in the folder. `component` is the one that reads the address; for the state
+    store's server there need be none.
     """
     image = IMAGES[variable]
     data = folder / "container"
@@ -96,7 +97,7 @@ def contained(variable: str, component: Component | None, folder: Path) -> Itera
         )
     name = f"dovecote-{server.program.name}-{ports[0]}"
     try:
-        yield _in_container(server, name, image.name, data)
+        yield _in_container(server, name, image.name, data), name
     finally:
         remove(name)
 
@@ -122,3 +123,13 @@ def remove(name: str) -> None:
     """Remove a container, running or not; one that is not there is no error."""
     with engine() as found, suppress(NotFound):
         found.containers.get(name).remove(force=True)
+
+
+def exists(name: str) -> bool:
+    """Whether there is a container of that name, running or not."""
+    with engine() as found:
+        try:
+            found.containers.get(name)
+        except NotFound:
+            return False
+        return True

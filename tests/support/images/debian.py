@@ -9,9 +9,11 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,38 +24,48 @@ from deploy.local.brokers.server import find_program
 from deploy.local.errors import MissingServerError
 from deploy.local.progress import Progress
 from tests.support.containers import IMAGES, KAFKA, Image, lacking
-from tests.support.engine import engine, own_engine
+from tests.support.engine import engine, machines_address, own_engine
 
 _BASE: Final = "dovecote-tests/debian:1"
 _DOCKERFILE: Final = Path(__file__).with_name("Dockerfile")
 
 
+@dataclass(frozen=True)
+class UsableEngine:
+    """The address of an engine, and why it lacks those of the brokers' images that it has not got."""
+
+    address: str
+    lacking: Mapping[str, str]
+
+
 @contextmanager
-def usable_engine(progress: Progress) -> Iterator[None]:
-    """An engine with the images of all brokers, where DOCKER_HOST says in the block: the machine's, else our own.
+def usable_engine(progress: Progress) -> Iterator[UsableEngine]:
+    """An engine for the block that has the brokers' images: the machine's if it has all of them, else our own.
 
-    Raises MissingServerError where there is neither.
+    Raises MissingServerError where one of our own would have to be started, and cannot be.
     """
-    reason = lacking(*(image.name for image in IMAGES.values()))
-    if reason is None:
-        yield
+    reasons = {image.name: reason for image in IMAGES.values() if (reason := lacking(image.name))}
+    if not reasons:
+        yield UsableEngine(machines_address(), {})
     elif os.geteuid() != 0:
-        raise MissingServerError(f"{reason}, and only root can start another")
+        only = "and only root can start another engine"
+        yield UsableEngine(machines_address(), {name: f"{reason}, {only}" for name, reason in reasons.items()})
     else:
-        with own_engine(progress):
-            make_images(progress)
-            yield
+        with own_engine(progress) as address:
+            yield UsableEngine(address, _make_images(address, progress))
 
 
-def make_images(progress: Progress) -> None:
-    """Make those of the brokers' images that the engine has not got yet.
-
-    Raises MissingServerError with the last words of what failed.
-    """
-    with engine() as client:
-        for image in dict.fromkeys(IMAGES.values()):
-            if not _has(client, image.name):
-                _make(client, image, progress)
+def _make_images(address: str, progress: Progress) -> dict[str, str]:
+    """Make those of the brokers' images that the engine has not got yet; why not, for each that cannot be made."""
+    reasons = {}
+    for image in dict.fromkeys(IMAGES.values()):
+        try:
+            with engine(address) as client:
+                if not _has(client, image.name):
+                    _make(client, image, progress)
+        except (MissingServerError, DockerException, OSError) as error:
+            reasons[image.name] = f"the image {image.name} cannot be made: {error}"
+    return reasons
 
 
 def _has(client: Any, name: str) -> bool:
@@ -75,10 +87,7 @@ def _make(client: Any, image: Image, progress: Progress) -> None:
         if image is KAFKA:
             shutil.copytree(find_jars(progress), files / image.programs[1].lstrip("/"))
         arguments = {"BASE": _BASE, "PACKAGES": " ".join(image.packages)}
-        try:
-            client.images.build(path=name, tag=image.name, buildargs=arguments, network_mode="host", rm=True)
-        except DockerException as error:
-            raise MissingServerError(f"the image {image.name} cannot be made: {error}") from error
+        client.images.build(path=name, tag=image.name, buildargs=arguments, network_mode="host", rm=True)
 
 
 def _make_base(client: Any, progress: Progress) -> None:
@@ -114,5 +123,5 @@ def _run(command: list[str]) -> str:
 
 
 if __name__ == "__main__":
-    with usable_engine(Progress()):
-        pass
+    with usable_engine(Progress()) as made:
+        sys.exit("\n".join(made.lacking.values()) or None)
