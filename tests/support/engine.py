@@ -124,7 +124,7 @@ def _remove(place: Path) -> None:
     left = place / "run" / "netns" / "default"
     try:
         if os.path.ismount(left):
-            subprocess.run(["umount", str(left)], check=True, capture_output=True)
+            subprocess.run(["umount", str(left)], check=True)
         shutil.rmtree(place)
     except (subprocess.CalledProcessError, OSError) as error:
         raise MissingServerError(f"what the container engine left in {place} cannot be removed: {error}") from error
