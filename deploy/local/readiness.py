@@ -52,7 +52,7 @@ def check_probe(check: Callable[[], Awaitable[bool]], answer: str) -> Probe:
 
 
 async def wait_until_ready(probes: Mapping[str, Probe], faults: Callable[[], list[str]], seconds: float) -> None:
-    """Ask all probes until each has said yes once.
+    """Ask all probes until each has said yes, and all say it again: a sidecar may say it just before it fails.
 
     Raises CrashLoopError with the faults as soon as there are any, NotReadyError after `seconds` with what each
     that is not ready has answered.
@@ -60,15 +60,17 @@ async def wait_until_ready(probes: Mapping[str, Probe], faults: Callable[[], lis
     loop = asyncio.get_running_loop()
     deadline = loop.time() + seconds
     waiting = dict(probes)
+    again = False
     while True:
         answers = await asyncio.gather(*(probe() for probe in waiting.values()))
         missing = {name: why for name, why in zip(waiting, answers, strict=True) if why is not None}
-        waiting = {name: probes[name] for name in missing}
-        if not waiting:
+        if again and not missing:
             return
+        again = not missing
+        waiting = {name: probes[name] for name in missing or probes}
         if found := faults():
             raise CrashLoopError("\n".join(found))
-        if loop.time() > deadline:
+        if missing and loop.time() > deadline:
             lines = "\n".join(f"  {name}: {answer}" for name, answer in missing.items())
             raise NotReadyError(f"not ready after {seconds:g} s:\n{lines}")
         await asyncio.sleep(_INTERVAL)
