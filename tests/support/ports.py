@@ -14,7 +14,7 @@ def free_ports(count: int) -> list[int]:
 
 
 def bound_socket() -> socket.socket:
-    """A socket that is bound to a free port of the loopback already, so that nobody can take it in between."""
+    """A socket that listens on a free port of the loopback already, so that nobody can take it in between."""
     ports = list(range(_FIRST_PORT, _LAST_PORT))
     random.shuffle(ports)
     for port in ports:
@@ -22,6 +22,8 @@ def bound_socket() -> socket.socket:
         candidate.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             candidate.bind(("127.0.0.1", port))
+            # Bound alone, it would share the port with others that may be bound again.
+            candidate.listen()
         except OSError:
             candidate.close()
             continue
