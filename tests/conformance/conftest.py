@@ -163,7 +163,8 @@ def _cells(reporter: pytest.TerminalReporter) -> dict[tuple[str, str], Cell]:
     cells: dict[tuple[str, str], Cell] = {}
     for outcome in ("passed", "failed", "error"):
         for report in reporter.getreports(outcome):
-            key = dict(report.user_properties).get("conformance")
+            # A report of collecting has no such properties.
+            key = dict(getattr(report, "user_properties", ())).get("conformance")
             if key is not None:
                 cells[key] = "pass" if outcome == "passed" and cells.get(key, "pass") == "pass" else "FAIL"
     return cells

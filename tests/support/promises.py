@@ -40,8 +40,9 @@ class Promises:
             self.results[report.nodeid] = report.outcome
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        cache = session.config.cache
-        assert cache is not None
+        cache = getattr(session.config, "cache", None)
+        if cache is None:  # pytest's cache is switched off: nothing is kept
+            return
         self.results = {**cache.get(_CACHE, {}), **self.results}
         if session.config.getoption("--promises"):
             sys.stdout.write(f"\n{_MARK}{json.dumps([self.shown, self.results])}\n")
