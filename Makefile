@@ -22,7 +22,7 @@ MAKEOVERRIDES :=
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup runtime run ask agents doctor down test lint format unit e2e conformance promises bench lock proto pages clean
+.PHONY: help setup runtime run ask agents doctor down test lint format unit e2e e2e-k8s conformance promises bench lock proto pages clean
 
 ##@ Use it
 help: ## this list
@@ -67,6 +67,9 @@ unit: $(STAMP) ## the tests of single parts, which start nothing: half a minute
 
 e2e: runtime ## the tests on a real system
 	@$(BIN)/pytest tests/e2e
+
+e2e-k8s: $(STAMP) ## the chart on a real cluster, under load (KUBECONFIG, else kind makes one; REGISTRY= TAG= for the images)
+	@$(BIN)/pytest tests/k8s --log-cli-level=INFO
 
 conformance: runtime ## one behaviour over every broker, as a table (BROKER= for one)
 	@$(BIN)/pytest tests/conformance $${MAKE_BROKER:+--broker="$$MAKE_BROKER"}

@@ -6,9 +6,9 @@ from collections.abc import Callable
 _INTERVAL = 0.02
 
 
-def wait_until(true: Callable[[], object], what: str, seconds: float = 10.0) -> None:
-    """Return as soon as `true()` is; fail, naming what was awaited, after `seconds`."""
+def wait_until(true: Callable[[], object], what: str, seconds: float = 10.0, interval: float = _INTERVAL) -> None:
+    """Return as soon as `true()` is, looked at every `interval` seconds; fail, naming it, after `seconds`."""
     deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline, f"{what}: not within {seconds:g} s"
-        time.sleep(_INTERVAL)
+        time.sleep(interval)

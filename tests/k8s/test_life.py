@@ -1,0 +1,88 @@
+"""A release from its first day to its last: another broker, an upgrade from the version before, and the end."""
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.k8s.commands import CHECKOUT, Namespace, run
+from tests.k8s.conftest import released
+from tests.k8s.release import CHART, Release, chart_version
+from tests.k8s.results import RESULTS
+from tests.k8s.test_under_load import checked
+
+pytestmark = pytest.mark.timeout(1200)
+
+# What a release leaves behind, as deploy/README.md says: what was stored, and the passwords to it.
+KEPT = ("persistentvolumeclaims", "secrets")
+LABEL = "app.kubernetes.io/instance=dovecote"
+# What Kubernetes makes by itself, and what it notes.
+NOT_OURS = ("events", "events.events.k8s.io", "configmaps/kube-root-ca.crt", "serviceaccounts/default")
+
+
+def before(folder: Path) -> Path:
+    """The chart as it was when it had another version, from the repository's history."""
+    now = chart_version(CHART)
+    path = CHART.relative_to(CHECKOUT)
+    for commit in run("git", "log", "--format=%H", "--", f"{path}/Chart.yaml").split():
+        archive = subprocess.run(
+            ["git", "archive", commit, str(path), "components", "deploy"],
+            cwd=CHECKOUT,
+            capture_output=True,
+            check=True,
+        )
+        where = folder / commit
+        where.mkdir()
+        subprocess.run(["tar", "-x", "-C", where], input=archive.stdout, check=True)
+        if chart_version(where / path) != now:
+            return where / path
+    pytest.fail(f"no commit has another version of the chart than {now}")
+
+
+def objects(namespace: Namespace) -> set[str]:
+    """Every object in a namespace but Kubernetes' own, as kind/name."""
+    kinds = run("kubectl", "api-resources", "--namespaced", "--verbs=list,delete", "--output=name").split()
+    listed = namespace.kubectl("get", ",".join(kinds), "--ignore-not-found", "--output", "name", "--show-kind")
+    return set(listed.split())
+
+
+def clear(name: str) -> bool:
+    """Whether an object is none of a release's, or one that it is said to leave."""
+    kind = name.partition("/")[0].partition(".")[0] + "s"
+    return name.replace("/", "s/", 1).startswith(NOT_OURS) or kind in KEPT
+
+
+def test_the_main_job_is_done_over_another_broker_and_over_its_restart(
+    release_on: Callable[[str], Release],
+) -> None:
+    release = release_on("mqtt")
+    assert "Succeeded" in release.test()
+    RESULTS.add("helm test", release.broker, note="the main job is done")
+    with release.load() as asked:
+        release.namespace.kubectl("delete", "pod", "broker-0", "--wait=false")
+        asked.more_answers()
+        report = asked.finish()
+    checked(release, "broker's pod restarted", report)
+    release.uninstall()
+
+
+def test_an_upgrade_from_the_version_before_loses_nothing_and_an_uninstall_leaves_nothing(tmp_path: Path) -> None:
+    old = before(tmp_path)
+    with released("redis") as release:
+        others = objects(release.namespace)
+        release.install(old)
+        with release.load() as asked:
+            release.install()
+            asked.more_answers()
+            report = asked.finish()
+        checked(release, f"upgrade {chart_version(old)} -> {chart_version(CHART)}", report)
+        assert report.failed == []
+        release.uninstall()
+        left = {name for name in objects(release.namespace) - others if not clear(name)}
+        assert left == set()
+        everywhere = run(
+            "kubectl", "get", "clusterroles,clusterrolebindings", "--output", "name", "--selector", LABEL
+        )
+        assert everywhere == ""
+    RESULTS.add("uninstall", release.broker, note="nothing is left but volumes and passwords")
