@@ -5,7 +5,7 @@ import platform
 import re
 import shutil
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -28,10 +28,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Artifact:
-    """One release archive: the program in it and its path below the download site."""
+    """One release archive: the program in it, its path below the download site, and the folder of it inside."""
 
     name: str
     path: str
+    folder: str = ""
 
 
 def release_artifacts() -> list[Artifact]:
@@ -39,11 +40,19 @@ def release_artifacts() -> list[Artifact]:
 
     Raises `NotAvailableError` where Dapr publishes none.
     """
+    suffix = f"{platform_name('_')}.tar.gz"
+    return [Artifact(name, f"{_release(name)}/{name}_{suffix}") for name in BINARIES]
+
+
+def platform_name(separator: str) -> str:
+    """Name this operating system and architecture as releases of Go programs do, such as linux_amd64.
+
+    Raises `NotAvailableError` where there are none.
+    """
     system, machine = platform.system().lower(), platform.machine().lower()
     if system not in _SYSTEMS or machine not in _ARCHITECTURES:
         raise NotAvailableError(f"no release archives for {system} on {machine}")
-    suffix = f"{system}_{_ARCHITECTURES[machine]}.tar.gz"
-    return [Artifact(name, f"{_release(name)}/{name}_{suffix}") for name in BINARIES]
+    return f"{system}{separator}{_ARCHITECTURES[machine]}"
 
 
 def fetch_release(
@@ -53,7 +62,20 @@ def fetch_release(
     site: httpx.URL = DOWNLOAD_SITE,
     known: dict[str, str] | None = None,
 ) -> None:
-    """Put the binaries of the preferred release into the folder `into`.
+    """Put the binaries of the preferred release of Dapr into the folder `into`, as `fetch` does."""
+    fetch(release_artifacts(), into, archives, progress, site=site, known=known)
+
+
+def fetch(  # noqa: PLR0913 - what, where to, where from
+    artifacts: Sequence[Artifact],
+    into: Path,
+    archives: Path,
+    progress: Progress,
+    *,
+    site: httpx.URL,
+    known: dict[str, str] | None = None,
+) -> None:
+    """Put the programs of release archives into the folder `into`.
 
     `archives` keeps the archives while they come. Each must have the checksum that the site publishes beside it,
     and the one that `known` (path to checksum, by default checksums.txt) has for it. Raises `NotAvailableError` if
@@ -66,15 +88,15 @@ def fetch_release(
     for folder in (into, archives):
         folder.mkdir(parents=True, exist_ok=True)
     known = _kept_checksums() if known is None else known
-    artifacts = release_artifacts()
+    names = ", ".join(artifact.name for artifact in artifacts)
     try:
         with httpx.Client(base_url=site, auth=credentials, follow_redirects=True, timeout=_TIMEOUT) as client:
-            with progress.step(f"Asking {site} for Dapr {DAPR.preferred}"):
+            with progress.step(f"Asking {site} for {names}"):
                 checksums = {artifact: _checksum(client, artifact, known) for artifact in artifacts}
             for artifact, checksum in checksums.items():
                 with progress.step(f"Downloading {artifact.name}") as step:
                     archive = _download(client, artifact, checksum, archives, step)
-                _unpack(archive, artifact.name, into)
+                _unpack(archive, artifact, into)
     except httpx.HTTPStatusError as error:
         raise NotAvailableError(f"{error.request.url} answered {error.response.status_code}") from error
     except httpx.TransportError as error:
@@ -131,23 +153,24 @@ def _digest(archive: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _unpack(archive: Path, name: str, into: Path) -> None:
+def _unpack(archive: Path, artifact: Artifact, into: Path) -> None:
     # Only the one regular file of that name is read, and written to a path of ours: nothing in the archive,
     # such as a link or a member with `..` in its name, decides where anything goes.
     try:
         with tarfile.open(archive, "r:gz") as opened:
-            wanted = (entry for entry in opened if entry.isreg() and entry.name.removeprefix("./") == name)
+            path = f"{artifact.folder}{artifact.name}"
+            wanted = (entry for entry in opened if entry.isreg() and entry.name.removeprefix("./") == path)
             member = next(wanted, None)
             content = opened.extractfile(member) if member else None
             if content is None:
-                raise NotAvailableError(f"{archive.name} holds no file {name!r}")
-            unpacked = into / f".{name}"
+                raise NotAvailableError(f"{archive.name} holds no file {path!r}")
+            unpacked = into / f".{artifact.name}"
             with content, unpacked.open("wb") as file:
                 shutil.copyfileobj(content, file)
     except (tarfile.TarError, EOFError) as error:
         raise NotAvailableError(f"{archive.name} is not a readable archive ({error})") from error
     unpacked.chmod(0o755)
-    unpacked.replace(into / name)
+    unpacked.replace(into / artifact.name)
 
 
 def _patiently(call: Callable[[], T]) -> T:

@@ -6,9 +6,10 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
@@ -17,7 +18,7 @@ from deploy.local.progress import Progress
 from deploy.local.versions import BINARIES, CLI, SOURCE_VERSION, NotAvailableError, verify
 
 NEEDED_BYTES = 10_000_000_000
-_DAPR_MODULE = "github.com/dapr/dapr"
+DAPR_MODULE = "github.com/dapr/dapr"
 _CLI_MODULE = Path(__file__).with_name("dapr-cli")
 # The linker drops it anyway (-s -w); not making it first saves a fifth of the time and of the build cache.
 _NO_DEBUG_DATA = "-gcflags=all=-dwarf=false"
@@ -33,12 +34,18 @@ class GoCaches:
 
 
 @dataclass(frozen=True)
-class _Target:
+class Target:
+    """A program to build: the package in a module's folder, with symbols that say its version.
+
+    `check` raises NotAvailableError unless what was built is the program in that version.
+    """
+
     name: str
     version: str
     folder: Path
     package: str
     symbols: str
+    check: Callable[[Path], None]
     tags: str = ""
 
 
@@ -52,20 +59,38 @@ def build_from_source(into: Path, work: Path, progress: Progress, caches: GoCach
     """
     into.mkdir(parents=True, exist_ok=True)
     missing = [name for name in BINARIES if not _is_finished(into / name)]
-    with _termination_unwinds(), _removed_afterwards(work, progress):
-        _require_space(work)
-        caches = caches or GoCaches(work / "modules", work / "builds")
-        go = Go(find_go(work, progress), _environment(work, caches))
+    with workshop(work, progress, NEEDED_BYTES, caches) as go:
         built: set[str] = set()
         for name in missing:
             target = _cli(work) if name == "dapr" else _dapr(go, name, work)
-            _build(go, target, work, progress, built)
+            build(go, target, work, progress, built)
             (work / name).replace(into / name)
+
+
+@contextmanager
+def workshop(work: Path, progress: Progress, needed: int, caches: GoCaches | None = None) -> Iterator[Go]:
+    """Go with all that it keeps in the folder `work`, which is removed however this ends, except by SIGKILL.
+
+    Raises `NotAvailableError` if less than `needed` bytes are free there, or there is no Go toolchain.
+    """
+    with _termination_unwinds(), _removed_afterwards(work, progress):
+        _require_space(work, needed)
+        yield Go(find_go(work, progress), _environment(work, caches or GoCaches(work / "modules", work / "builds")))
+
+
+def module_folder(go: Go, module: str, version: str, work: Path) -> Path:
+    """Where the sources of a module lie, fetched if need be."""
+    answer = go.run("mod", "download", "-json", f"{module}@v{version}", folder=work)
+    return Path(json.loads(answer)["Dir"])
+
+
+def _check(name: str, binary: Path) -> None:
+    verify(name, binary, _version(name))
 
 
 def _is_finished(binary: Path) -> bool:
     try:
-        verify(binary.name, binary, _version(binary.name))
+        _check(binary.name, binary)
     except NotAvailableError:
         return False
     return True
@@ -75,34 +100,36 @@ def _version(name: str) -> str:
     return CLI.preferred if name == "dapr" else SOURCE_VERSION
 
 
-def _dapr(go: Go, name: str, work: Path) -> _Target:
+def _dapr(go: Go, name: str, work: Path) -> Target:
     # `go install` refuses modules with replace directives; inside the module's own folder its go.sum holds.
-    answer = go.run("mod", "download", "-json", f"{_DAPR_MODULE}@v{SOURCE_VERSION}", folder=work)
-    version = f"-X {_DAPR_MODULE}/pkg/buildinfo.version={SOURCE_VERSION}"
-    return _Target(
+    version = f"-X {DAPR_MODULE}/pkg/buildinfo.version={SOURCE_VERSION}"
+    return Target(
         name=name,
         version=_version(name),
-        folder=Path(json.loads(answer)["Dir"]),
+        folder=module_folder(go, DAPR_MODULE, SOURCE_VERSION, work),
         package=f"./cmd/{name}",
+        check=partial(_check, name),
         symbols=f"{version} -X github.com/dapr/kit/logger.DaprVersion={SOURCE_VERSION}",
         tags="allcomponents" if name == "daprd" else "",
     )
 
 
-def _cli(work: Path) -> _Target:
+def _cli(work: Path) -> Target:
     # Of the CLI's own choice of modules one is not served; this module of ours replaces that choice.
     folder = work / "dapr-cli"
     shutil.copytree(_CLI_MODULE, folder, dirs_exist_ok=True)
-    return _Target(
+    return Target(
         name="dapr",
         version=_version("dapr"),
         folder=folder,
         package="github.com/dapr/cli",
+        check=partial(_check, "dapr"),
         symbols=f"-X main.version={CLI.preferred} -X main.apiVersion=1.0",
     )
 
 
-def _build(go: Go, target: _Target, work: Path, progress: Progress, built: set[str]) -> None:
+def build(go: Go, target: Target, work: Path, progress: Progress, built: set[str]) -> None:
+    """Build a program into the folder `work`; what is compiled is added to `built`, and not compiled again."""
     options = ["-tags", target.tags] if target.tags else []
     with progress.step(f"Fetching the sources of {target.name} {target.version}") as step:
         modules: set[str] = set()
@@ -130,7 +157,7 @@ def _build(go: Go, target: _Target, work: Path, progress: Progress, built: set[s
             folder=target.folder,
             each_line=compiling,
         )
-        verify(target.name, work / target.name, target.version)
+        target.check(work / target.name)
     built |= packages
 
 
@@ -151,11 +178,11 @@ def _environment(work: Path, caches: GoCaches) -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name not in foreign} | own
 
 
-def _require_space(work: Path) -> None:
+def _require_space(work: Path, needed: int) -> None:
     used = sum(file.lstat().st_size for file in work.rglob("*"))
     free = shutil.disk_usage(work).free
-    if free + used < NEEDED_BYTES:
-        need = f"{NEEDED_BYTES / 1e9:.0f} GB in {work} while it lasts"
+    if free + used < needed:
+        need = f"{needed / 1e9:.0f} GB in {work} while it lasts"
         raise NotAvailableError(f"building needs {need}, but only {free / 1e9:.1f} GB are free")
 
 
