@@ -6,6 +6,7 @@ import pytest
 
 from tests.k8s.load_pod import Report
 from tests.k8s.release import APPS, Release
+from tests.k8s.resources import measured
 from tests.k8s.results import RESULTS
 
 pytestmark = pytest.mark.timeout(1200)
@@ -46,6 +47,15 @@ def test_an_app_that_has_no_business_with_another_is_refused(release: Release) -
     assert refused.startswith("403")
     assert "denied access" in refused
     RESULTS.add("access control", release.broker, note="a call that is nobody's business: 403")
+
+
+def test_what_containers_take_is_measured_at_rest_and_under_load(release: Release) -> None:
+    rest = measured(release)
+    with release.load():
+        busy = measured(release)
+    for when, rows in (("at rest", rest), ("under load", busy)):
+        RESULTS.add(f"resources {when}", release.broker, note="\n".join(rows))
+        assert {row.partition(":")[0] for row in rows} >= {*APPS}
 
 
 def test_scaling_an_agent_up_and_down_loses_nothing(release: Release) -> None:
