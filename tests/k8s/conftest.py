@@ -7,6 +7,8 @@ from contextlib import ExitStack, contextmanager
 
 import pytest
 
+from deploy.local.helm import find_helm
+from deploy.local.progress import Progress
 from tests.k8s.commands import CHECKOUT, Namespace, run
 from tests.k8s.release import Release
 from tests.k8s.results import RESULTS
@@ -15,6 +17,7 @@ from tests.k8s.results import RESULTS
 @pytest.fixture(scope="session")
 def cluster() -> None:
     """A cluster that answers, with Dapr and, where it is kind's, the images."""
+    os.environ["PATH"] = f"{find_helm(Progress()).parent}:{os.environ['PATH']}"
     if not os.environ.get("KUBECONFIG"):
         os.environ["KUBECONFIG"] = str(CHECKOUT / ".dovecote" / "kind.conf")
         run("deploy/kind/cluster.sh", seconds=1800)

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from deploy.local.versions import SOURCE_VERSION
+
 CHECKOUT = Path(__file__).resolve().parents[2]
 NOTES = """#!/bin/sh
 echo "$(basename "$0") $*" >> {folder}/journal
@@ -103,5 +105,6 @@ def test_dapr_is_taken_from_where_it_is_said_to_be(machine: Machine) -> None:
     done = machine.run("dapr.sh", DAPR_CHART="/charts/dapr.tgz", DAPR_REGISTRY="registry.example/dapr")
     assert done.returncode == 0, done.stderr
     assert "helm upgrade --install dapr /charts/dapr.tgz" in machine.notes()
+    assert f"global.tag={SOURCE_VERSION}" in machine.notes()
     assert "global.registry=registry.example/dapr" in machine.notes()
     assert "--repo" not in machine.notes()
