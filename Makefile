@@ -7,7 +7,9 @@ BIN ?= $(VENV)/bin
 STAMP ?= $(VENV)/.installed
 PROTO := services/zeromq_pubsub/proto
 STAND_IN := tests/support/servicebus
+DOCKER := deploy/docker
 UV ?= $(shell command -v uv)
+PIN = "$(or $(UV),$(BIN)/uv)" pip compile --quiet --generate-hashes --no-annotate --no-header --python-version 3.11 --universal
 
 # A question may hold quotes, $ and backslashes: it goes to the shell through the environment, as it was typed.
 export MAKE_Q := $(value Q)
@@ -15,14 +17,15 @@ export MAKE_DOCS := $(value DOCS)
 export MAKE_BROKER := $(value BROKER)
 export MAKE_LLM := $(value LLM)
 export MAKE_ONCE := $(value ONCE)
-unexport Q DOCS BROKER LLM ONCE
+export MAKE_BUILD := $(value OPTIONS)
+unexport Q DOCS BROKER LLM ONCE OPTIONS
 # In the list of what was given on the command line, make would still expand it.
 MAKEOVERRIDES :=
 # What Python compiles at a first import must be kept, or every start takes seconds longer.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup runtime run ask agents doctor down test lint format unit e2e e2e-k8s conformance promises bench lock proto pages clean
+.PHONY: help setup runtime run ask agents doctor down test lint format unit e2e e2e-k8s conformance promises bench images lock proto pages clean
 
 ##@ Use it
 help: ## this list
@@ -80,13 +83,22 @@ promises: $(STAMP) ## what is promised, by which tests it is shown, and how they
 bench: runtime ## measure against bare Dapr
 	@$(BIN)/python -m bench $${MAKE_BROKER:+--broker="$$MAKE_BROKER"}
 
+images: $(STAMP) ## build every service's image (SERVICE= REGISTRY= TAG= BASE_IMAGE= SAVE=file.tar OPTIONS=)
+	@$(BIN)/python -m deploy.docker $(SERVICE) $(if $(REGISTRY),--registry="$(REGISTRY)") $(if $(TAG),--tag="$(TAG)") \
+	  $(if $(BASE_IMAGE),--base-image="$(BASE_IMAGE)") $(if $(SAVE),--save="$(SAVE)") --options="$$MAKE_BUILD"
+
 lock: $(STAMP) ## pin every dependency again, with hashes
-	@"$(or $(UV),$(BIN)/uv)" pip compile --quiet --upgrade --extra dev --generate-hashes --no-annotate --no-header \
-	  --python-version 3.11 --universal pyproject.toml -o requirements.lock
+	@$(PIN) --upgrade --extra dev pyproject.toml -o requirements.lock
 	@for part in build requirements; do \
-	  "$(or $(UV),$(BIN)/uv)" pip compile --quiet --upgrade --generate-hashes --no-annotate --no-header \
-	    --python-version 3.11 --universal $(STAND_IN)/$$part.in -o $(STAND_IN)/$$part.lock || exit; \
+	  $(PIN) --upgrade $(STAND_IN)/$$part.in -o $(STAND_IN)/$$part.lock || exit; \
 	done
+	@$(PIN) --constraint requirements.lock pyproject.toml -o $(DOCKER)/locks/library.lock
+	@shared=`sed -n 's/^\([a-z0-9-]*\)\(\[.*\)*==.*/--no-emit-package=\1/p' $(DOCKER)/locks/library.lock`; \
+	for extra in calculator knowledge demo-model zeromq:zeromq-pubsub; do \
+	  $(PIN) --constraint requirements.lock $$shared --extra "$${extra%:*}" pyproject.toml \
+	    -o "$(DOCKER)/locks/$${extra##*:}.lock" || exit; \
+	done
+	@$(PIN) --upgrade $(DOCKER)/sbom.in -o $(DOCKER)/sbom.lock
 
 proto: $(STAMP) ## generate the code of the ZeroMQ component's protocol again
 	@"$(or $(UV),$(BIN)/uv)" tool run --from "grpcio-tools==$$($(BIN)/python -c 'import grpc; print(grpc.__version__)')" \

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from deploy.local.commands import failure
 from deploy.local.errors import MissingServerError
-from deploy.local.progress import Progress, Step
+from deploy.local.progress import Progress
 
 _POLICY = Path("/usr/sbin/policy-rc.d")
 _INSTALL = ("apt-get", "install", "--yes", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=300")
 _UPDATE = ("apt-get", "update")
-_SHOWN = 60
+_ENV = {"DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C"}
 
 
 def can_install() -> bool:
@@ -29,28 +29,10 @@ def install(packages: Sequence[str], progress: Progress) -> None:
     Raises MissingServerError with apt's last words.
     """
     with progress.step(f"Installing {', '.join(packages)}") as step, _services_not_started():
-        if _run((*_INSTALL, *packages), step) is not None:
-            _run(_UPDATE, step)
-            if (words := _run((*_INSTALL, *packages), step)) is not None:
+        if failure((*_INSTALL, *packages), step, _ENV) is not None:
+            failure(_UPDATE, step, _ENV)
+            if (words := failure((*_INSTALL, *packages), step, _ENV)) is not None:
                 raise MissingServerError(f"apt-get cannot install {' '.join(packages)}:\n{words}")
-
-
-def _run(command: Sequence[str], step: Step) -> str | None:
-    """The last lines that a command has written if it failed, else None."""
-    words: list[str] = []
-    with subprocess.Popen(  # noqa: S603 - the command is one of those above
-        command,
-        env={**os.environ, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C"},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-    ) as process:
-        for line in process.stdout or ():
-            words = [*words[-5:], line.rstrip()]
-            step.update(detail=line.strip()[:_SHOWN])
-    return "\n".join(words) if process.returncode else None
 
 
 @contextmanager

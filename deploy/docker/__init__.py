@@ -1,0 +1,1 @@
+"""Images of the services: `make images`, or `python -m deploy.docker`."""
