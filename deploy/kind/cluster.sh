@@ -21,10 +21,11 @@ else
   kind create cluster --name "$cluster" --wait 2m
 fi
 
-make images
-tag="${TAG:-$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml | head -1)}"
-images=$(docker images --format '{{.Repository}}:{{.Tag}}' --filter "reference=${REGISTRY:-}dovecote/*:$tag")
-[ -n "$images" ] || { echo "$0: make images left no image ${REGISTRY:-}dovecote/*:$tag" >&2; exit 1; }
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+make images SAVE="$folder/images.tar"
 echo "Putting the images into the cluster ..."
-# shellcheck disable=SC2086 # one argument for each image
-kind load docker-image --name "$cluster" $images ${PRELOAD:-}
+kind load image-archive --name "$cluster" "$folder/images.tar"
+for image in ${PRELOAD:-}; do
+  kind load docker-image --name "$cluster" "$image"
+done

@@ -3,7 +3,6 @@
 import json
 import logging
 import os
-import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,12 +22,6 @@ _NAME: Final = "dovecote"
 log = logging.getLogger(__name__)
 
 
-def tag() -> str:
-    """The tag of the images: TAG, else the project's version."""
-    project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]
-    return os.environ.get("TAG") or str(project["version"])
-
-
 class Release:
     """One release: its namespace, and the broker that it was installed with."""
 
@@ -45,7 +38,7 @@ class Release:
             _NAME,
             str(chart),
             *("--values", str(chart / f"values-{self.broker}.yaml")),
-            *("--set-string", f"image.registry={registry},image.tag={tag()}"),
+            *("--set-string", f"image.registry={registry},image.tag={os.environ.get('TAG', '')}"),
             *("--wait", "--timeout", "8m"),
         )
         self.whole()
