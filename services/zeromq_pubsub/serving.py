@@ -45,16 +45,24 @@ async def serve(path: Path) -> int:
     return 0
 
 
-async def serve_beside(path: Path, sidecar: Sequence[str], directory: Path) -> int:
+async def serve_beside(path: Path, sidecar: Sequence[str], directory: Path, *, pass_on: bool = False) -> int:
     """Serve a sidecar that is started here, in the directory, until it ends; returns its exit status.
 
     A sidecar never connects again to a component that was away, so the two live and die together. A signal to
-    end is for the sidecar, which gets it as a member of this process group, and needs the component to drain.
+    end is for the sidecar, which needs the component to drain: it gets it as a member of this process group, or
+    with `pass_on` from here. It must not get it twice, since it then ends at once.
     """
-    asked_to_end()
+    asked = asked_to_end()
     async with component_at(path):
         process = await asyncio.create_subprocess_exec(*sidecar, cwd=directory)
-        return await process.wait()
+        ended = asyncio.ensure_future(process.wait())
+        if pass_on:
+            asking = asyncio.ensure_future(asked.wait())
+            await asyncio.wait([ended, asking], return_when=asyncio.FIRST_COMPLETED)
+            asking.cancel()
+            if not ended.done():
+                process.terminate()
+        return await ended
 
 
 def _make_way(path: Path) -> None:

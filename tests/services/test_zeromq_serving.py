@@ -58,6 +58,16 @@ def test_a_sidecar_starts_after_its_component_drains_with_it_and_gives_the_exit_
     assert not socket.exists()
 
 
+def test_where_only_the_component_is_told_to_end_it_tells_its_sidecar(tmp_path: Path, socket: Path) -> None:
+    notes = tmp_path / "notes"
+    command = (sys.executable, "-c", SIDECAR, str(socket), str(notes))
+    with program("component", "--pass-on", str(socket), *command) as process:
+        wait_until(lambda: notes.exists() and notes.read_text(), "the sidecar's start", 30)
+        process.terminate()
+        assert process.wait(20) == 3
+    assert notes.read_text() == "ended, component there: True"
+
+
 def test_a_component_without_a_sidecar_serves_until_it_is_asked_to_end(socket: Path) -> None:
     with program("component", str(socket)) as process:
         wait_until(socket.exists, "the socket", 30)
