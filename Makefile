@@ -104,8 +104,8 @@ proto: $(STAMP) ## generate the code of the ZeroMQ component's protocol again
 	@"$(or $(UV),$(BIN)/uv)" tool run --from "grpcio-tools==$$($(BIN)/python -c 'import grpc; print(grpc.__version__)')" \
 	  python-grpc-tools-protoc -I . --python_out=. --pyi_out=. $(PROTO)/common.proto $(PROTO)/pubsub.proto
 
-pages: $(STAMP) ## write .env.example and the tables in components/README.md again
-	@$(BIN)/python -m dovecote.cli.pages && $(BIN)/python -m tests.conformance.table
+pages: $(STAMP) ## write again what is generated: .env.example, tables in components/README.md, tests/charts/golden
+	@$(BIN)/python -m dovecote.cli.pages && $(BIN)/python -m tests.conformance.table && $(BIN)/python -m tests.charts.golden_texts
 
 clean: ## remove what was made here: .venv, caches, and the data of the local system
 	@if [ -e $(STAMP) ]; then $(BIN)/python -m deploy.local down; fi

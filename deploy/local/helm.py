@@ -19,6 +19,7 @@ from deploy.local.versions import NotAvailableError, Range
 HELM: Final = Range(preferred="3.22.0", minimum="3.14.0", below="5.0.0")
 _SITE: Final = httpx.URL("https://get.helm.sh")
 _MODULE: Final = "helm.sh/helm/v3"
+_KUBERNETES: Final = ("1", "37")  # of the client in it, which it takes for the cluster's where it knows none
 _NEEDED_BYTES: Final = 4_000_000_000
 _MEND: Final = (
     "install it (https://helm.sh/docs/intro/install), or let this machine reach a Go module proxy (GOPROXY)"
@@ -93,11 +94,19 @@ def _build(staging: Path, progress: Progress) -> Path:
             version=HELM.preferred,
             folder=module_folder(go, _MODULE, HELM.preferred, work),
             package="./cmd/helm",
-            symbols=f"-X {_MODULE}/internal/version.version=v{HELM.preferred}",
+            symbols=_symbols(),
             check=check,
         )
         build(go, target, work, progress, set())
         return (work / "helm").replace(staging / "helm")
+
+
+def _symbols() -> str:
+    major, minor = _KUBERNETES
+    given = {f"{_MODULE}/internal/version.version": f"v{HELM.preferred}"}
+    for package in ("pkg/chartutil", "pkg/lint/rules"):
+        given |= {f"{_MODULE}/{package}.k8sVersionMajor": major, f"{_MODULE}/{package}.k8sVersionMinor": minor}
+    return " ".join(f"-X {name}={value}" for name, value in given.items())
 
 
 if __name__ == "__main__":

@@ -1,0 +1,27 @@
+{{/* What the schema cannot say: values that do not go together. Rendered by secrets.yaml. */}}
+{{- define "dovecote.checks" -}}
+{{- if and .Values.broker.internal (not (hasKey .Values.servers .Values.broker.name)) -}}
+{{- fail (printf "broker.internal: no server of %s can be started here: set it to false, and give broker.existingSecret" .Values.broker.name) -}}
+{{- end -}}
+{{- range $group := list "broker" "state" "model" -}}
+{{- $settings := index $.Values $group -}}
+{{- $ours := or $settings.internal (eq (dig "provider" "" $settings) "demo" ) (eq (dig "provider" "" $settings) "ollama") -}}
+{{- if not (or $ours $settings.existingSecret $settings.secret) -}}
+{{- fail (printf "%s.existingSecret: name a Secret with what components/ reads, or give %s.secret" $group $group) -}}
+{{- end -}}
+{{- if and $settings.existingSecret (or $ours $settings.secret) -}}
+{{- fail (printf "%s.existingSecret: %q would not be used: unset it, or what it competes with" $group $settings.existingSecret) -}}
+{{- end -}}
+{{- end -}}
+{{- $apps := include "dovecote.apps" . | fromYamlArray -}}
+{{- range $name, $service := .Values.services -}}
+{{- range $caller, $paths := ($service | default dict).callers -}}
+{{- if not (has $caller (append $apps "*")) -}}
+{{- fail (printf "services.%s.callers: there is no app %s" $name $caller) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- if and .Values.autoscaling.enabled (eq .Values.autoscaling.by "keda") (hasPrefix "kafka" .Values.broker.name) (not .Values.broker.internal) (not .Values.autoscaling.kafkaBrokers) -}}
+{{- fail "autoscaling.kafkaBrokers: KEDA takes the addresses of Kafka from here only" -}}
+{{- end -}}
+{{- end -}}
