@@ -1,8 +1,9 @@
 """The golden texts: `python -m tests.charts.golden_texts` writes them again.
 
-redis-trial has every object; the others have what is new, otherwise or gone: for production against the trial of the
-same broker, for a trial against that of Redis. Of new objects of a kind the first is in full, and each other one as
-its difference to the one before. What a ConfigMap has of files is left out: another test compares it with them.
+redis-trial has every object; the others have what is new, otherwise or gone: for production against the trial
+of the same broker, for a trial against that of Redis. Of new objects of a kind the first is in full, and each
+other one as its difference to the one before. What a ConfigMap has of files is left out: another test compares
+it with them.
 """
 
 import sys
