@@ -34,6 +34,11 @@ def main(arguments: Sequence[str]) -> int:
     component.add_argument(
         "--pass-on", action="store_true", help="tell the sidecar to end, where nobody else does, as in a container"
     )
+    component.add_argument(
+        "--sidecar-port",
+        type=int,
+        help="of a sidecar that others start, which must start again if a component died",
+    )
     component.add_argument("sidecar", nargs=argparse.REMAINDER, help="the command that starts the sidecar")
     broker = commands.add_parser("broker", help="carry messages until ended")
     broker.add_argument(
@@ -52,7 +57,7 @@ def main(arguments: Sequence[str]) -> int:
             return asyncio.run(
                 serve_beside(options.socket, options.sidecar, options.directory, pass_on=options.pass_on)
             )
-        return asyncio.run(serve(options.socket))
+        return asyncio.run(serve(options.socket, options.sidecar_port))
     except ZeroMqError as error:
         sys.stderr.write(f"{error}\n")
         return 2

@@ -2,6 +2,9 @@
 
 import asyncio
 import contextlib
+import http.client
+import logging
+import os
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Final
@@ -13,7 +16,10 @@ from services.zeromq_pubsub.component import Component
 from services.zeromq_pubsub.ending import asked_to_end
 from services.zeromq_pubsub.protocol import SERVICE, handlers
 
+log = logging.getLogger(__name__)
+
 _GRACE_SECONDS: Final = 1.0
+_ASKING_SECONDS: Final = 5.0
 # What a sidecar can be given in one request of many messages.
 _OPTIONS: Final = (("grpc.max_receive_message_length", 64 * 1024 * 1024), ("grpc.so_reuseport", 0))
 
@@ -37,12 +43,34 @@ async def component_at(path: Path) -> AsyncIterator[None]:
         _make_way(path)
 
 
-async def serve(path: Path) -> int:
-    """Serve until SIGTERM or SIGINT; returns the exit status."""
+async def serve(path: Path, sidecar_port: int | None = None) -> int:
+    """Serve until SIGTERM or SIGINT; returns the exit status.
+
+    A sidecar that others start again when it ends, as Kubernetes does, is told to end at its HTTP port if there is
+    the socket of an earlier component, which died: it would never connect to this one.
+    """
     asked = asked_to_end()
+    left_behind = await asyncio.to_thread(path.exists)
     async with component_at(path):
+        if left_behind and sidecar_port is not None:
+            await asyncio.to_thread(_end_sidecar, sidecar_port)
         await asked.wait()
     return 0
+
+
+def _end_sidecar(port: int) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_ASKING_SECONDS)
+    token = os.environ.get("DAPR_API_TOKEN")
+    try:
+        connection.request("POST", "/v1.0/shutdown", headers={"dapr-api-token": token} if token else {})
+        status = connection.getresponse().status
+    except OSError as error:
+        # It is not there, and so will find this component when it starts.
+        log.info("the sidecar at port %d is not told to start again: %s", port, error)
+    else:
+        log.warning("a component was here before: the sidecar at port %d is told to start again (%d)", port, status)
+    finally:
+        connection.close()
 
 
 async def serve_beside(path: Path, sidecar: Sequence[str], directory: Path, *, pass_on: bool = False) -> int:

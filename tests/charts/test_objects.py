@@ -95,7 +95,7 @@ def test_no_pod_may_do_more_than_it_must(broker: str, environment: str) -> None:
         assert spec["securityContext"]["runAsNonRoot"] is True, name
         assert spec["securityContext"]["runAsUser"] > 0, name
         assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}, name
-        for container in spec["containers"]:
+        for container in spec.get("initContainers", []) + spec["containers"]:
             context = container["securityContext"]
             assert context["readOnlyRootFilesystem"] is True, name
             assert context["allowPrivilegeEscalation"] is False, name
@@ -107,7 +107,7 @@ def test_every_container_has_limits_and_a_fixed_image_and_no_secret_in_the_clear
     broker: str, environment: str
 ) -> None:
     for name, pod in pods(rendered(*values(broker, environment))).items():
-        for container in pod["spec"]["containers"]:
+        for container in pod["spec"].get("initContainers", []) + pod["spec"]["containers"]:
             tag = container["image"].rpartition("/")[2].partition(":")[2]
             assert tag not in {"", "latest"}, name
             assert {"cpu", "memory"} <= container["resources"]["limits"].keys(), name

@@ -89,9 +89,15 @@ def test_zeromq_alone_has_a_container_for_its_component(broker: str) -> None:
     for pod in pods(rendered(*values(broker))).values():
         annotations = pod["metadata"].get("annotations", {})
         if "dapr.io/enabled" in annotations:
-            names = [container["name"] for container in pod["spec"]["containers"]]
-            assert ("zeromq-pubsub" in names) == (broker == "zeromq")
-            assert (annotations.get("dapr.io/pluggable-components") == "zeromq-pubsub") == (broker == "zeromq")
+            names = [container["name"] for container in pod["spec"].get("initContainers", [])]
+            assert names == ["zeromq-pubsub"] * (broker == "zeromq")
+            assert ("dapr.io/volume-mounts-rw" in annotations) == (broker == "zeromq")
+
+
+def test_replicas_on_mqtt_are_clients_of_their_own() -> None:
+    for row in of_kind(rendered(*values("mqtt")), "Component").values():
+        if row["spec"]["type"] == "pubsub.mqtt3":
+            assert {"name": "consumerID", "value": "{uuid}"} in row["spec"]["metadata"]
 
 
 SCALED = (

@@ -4,13 +4,17 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
 from services.zeromq_pubsub.main import main
+from tests.support.ports import free_ports
 from tests.support.waiting import wait_until
 from tests.support.zeromq import port_settings
 
@@ -93,3 +97,47 @@ def test_a_broker_ends_when_it_is_asked_to_and_a_second_one_is_refused() -> None
 def test_a_broker_with_a_wrong_setting_says_which(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["broker", "prot=1"]) == 2
     assert capsys.readouterr().err.startswith("prot: there is no such setting")
+
+
+class Shutdown(BaseHTTPRequestHandler):
+    """Notes who is told to end, and with which token."""
+
+    told: ClassVar[list[tuple[str, str | None]]] = []
+
+    def do_POST(self) -> None:
+        self.told.append((self.path, self.headers["dapr-api-token"]))
+        self.send_response(204)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+def test_a_component_that_comes_after_one_that_died_has_the_sidecar_start_again(
+    socket: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DAPR_API_TOKEN", "secret")
+    Shutdown.told.clear()
+    with ThreadingHTTPServer(("127.0.0.1", 0), Shutdown) as sidecar:
+        threading.Thread(target=sidecar.serve_forever, daemon=True).start()
+        port = f"--sidecar-port={sidecar.server_port}"
+        with program("component", port, str(socket)) as first:
+            wait_until(socket.exists, "the component's socket", 30)
+            assert Shutdown.told == []
+            first.kill()
+            first.wait(20)
+        assert socket.exists()
+        with program("component", port, str(socket)):
+            wait_until(lambda: Shutdown.told, "the sidecar to be told", 30)
+        sidecar.shutdown()
+    assert Shutdown.told == [("/v1.0/shutdown", "secret")]
+
+
+def test_a_component_that_comes_before_its_sidecar_serves_whatever_was_left_behind(socket: Path) -> None:
+    socket.parent.mkdir()
+    socket.touch()
+    (port,) = free_ports(1)
+    with program("component", f"--sidecar-port={port}", str(socket)) as process:
+        wait_until(socket.is_socket, "the component's socket", 30)
+        process.terminate()
+        assert process.wait(20) == 0

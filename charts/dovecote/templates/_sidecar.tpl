@@ -39,6 +39,6 @@ dapr.io/api-token-secret: dovecote-api-token
 dapr.io/app-token-secret: dovecote-app-token
 {{- end }}
 {{- if eq .root.Values.broker.name "zeromq" }}
-dapr.io/pluggable-components: zeromq-pubsub
+dapr.io/volume-mounts-rw: sockets:/tmp/dapr-components-sockets # where a sidecar looks for components
 {{- end }}
 {{- end -}}
