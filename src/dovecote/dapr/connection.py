@@ -13,7 +13,7 @@ from dovecote.dapr.bus import DaprBus
 from dovecote.dapr.inbound import Inbound
 from dovecote.dapr.invoke import DaprInvoke
 from dovecote.dapr.model import DaprModel
-from dovecote.dapr.sidecar import COMPONENTS, Sidecar
+from dovecote.dapr.sidecar import COMPONENTS, MODEL, Sidecar
 from dovecote.dapr.state import DaprState
 from dovecote.dapr.streams import Streams
 from dovecote.dapr.workflow import DaprWorkflows
@@ -122,7 +122,8 @@ class Connection:
         except UnavailableError as error:
             return [str(error)]
         loaded = {component["name"] for component in metadata.get("components", [])}
-        missing = [f"component {name!r} is not loaded" for name in COMPONENTS if name not in loaded]
+        needed = [name for name in COMPONENTS if name != MODEL or self._app.kind == "agent"]
+        missing = [f"component {name!r} is not loaded" for name in needed if name not in loaded]
         subscribed = {row["topic"] for row in metadata.get("subscriptions", [])}
         if not missing:
             broker = await self.capabilities()
