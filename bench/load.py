@@ -35,8 +35,9 @@ class Load:
     @asynccontextmanager
     async def through(cls, system: System, app: str) -> AsyncIterator[Self]:
         """A load on the sidecar of an app."""
-        sidecar = Sidecar(urlsplit(system.sidecar_url(app)).port or 0)
-        broker = read_capabilities(Settings().capabilities, await sidecar.component_type(PUBSUB))
+        settings = Settings()
+        sidecar = Sidecar(urlsplit(system.sidecar_url(app)).port or 0, settings.dapr_api_token)
+        broker = read_capabilities(settings.capabilities, await sidecar.component_type(PUBSUB))
 
         async def capabilities() -> Any:
             return broker

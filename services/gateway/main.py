@@ -23,7 +23,7 @@ class Ask(Question):
     docs: str = ""
 
 
-@gateway.router.post("/tasks", status_code=202)
+@gateway.public.post("/tasks", status_code=202)
 async def ask(ask: Ask) -> JsonValue:
     """Start a task; the answer has its id."""
     limit = gateway.running.settings.max_question
@@ -36,7 +36,7 @@ async def ask(ask: Ask) -> JsonValue:
     return await gateway.running.ports.invoke("orchestrator", "tasks", task)
 
 
-@gateway.router.get("/tasks/{task_id}")
+@gateway.public.get("/tasks/{task_id}")
 async def status(task_id: str) -> TaskResult:
     """Where a task stands, and its answer once it is there."""
     return TaskResult.model_validate(
@@ -44,7 +44,7 @@ async def status(task_id: str) -> TaskResult:
     )
 
 
-@gateway.router.get("/tasks/{task_id}/events", response_class=EventSourceResponse)
+@gateway.public.get("/tasks/{task_id}/events", response_class=EventSourceResponse)
 async def events(
     task: Annotated[TaskResult, Depends(status)], last_event_id: Annotated[int, Header()] = 0
 ) -> AsyncIterator[ServerSentEvent]:
@@ -53,7 +53,7 @@ async def events(
         yield event
 
 
-@gateway.router.get("/agents")
+@gateway.public.get("/agents")
 async def agents() -> JsonValue:
     """Every app that ever announced itself: whether it is online, and its replicas that run now."""
     return await gateway.running.ports.invoke("directory", "presence", verb="GET")

@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from fastapi import APIRouter, FastAPI
 from fastapi.exceptions import RequestValidationError
+from pydantic import SecretStr
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse
@@ -19,16 +20,19 @@ from dovecote.dapr import connect
 from dovecote.directory import Directory, Kind, Registrar, Registration, keep_lease
 from dovecote.errors import ConfigurationError, DovecoteError, InvalidInputError, NotFoundError
 from dovecote.feed import Feed
+from dovecote.guard import Guard
 from dovecote.messages import MessageType, new_id
 from dovecote.ports import Activity, Handler, Ports, Subscription, ToolSpec, WorkflowFunction
 from dovecote.problems import MEDIA_TYPE, faults, to_problem
 from dovecote.settings import Settings, get_settings
 from dovecote.tap import Tap, TappedBus
+from dovecote.traffic import HEALTH, Counted, Traffic
 from dovecote.values import Values
 
 log = logging.getLogger(__name__)
 
 H = TypeVar("H", bound=Handler)
+Lifespan = Callable[[], contextlib.AbstractAsyncContextManager[None]]
 Connect = Callable[["App", FastAPI, Settings], contextlib.AbstractAsyncContextManager[Ports]]
 
 
@@ -57,12 +61,14 @@ class App:
         self.description = description
         self.tools: list[ToolSpec] = []
         self.router = APIRouter()
+        self.public = APIRouter()  # routes that are open also where the app demands a token of its sidecar
         self.tap = Tap()
+        self.traffic = Traffic()
         self.subscriptions: list[Subscription] = []
         self.workflows: dict[str, WorkflowFunction] = {}
         self.activities: dict[str, Activity] = {}
         # Entered when the app starts, which they must not hold up, and left when it stops.
-        self.lifespans: list[Callable[[], contextlib.AbstractAsyncContextManager[None]]] = []
+        self.lifespans: list[Lifespan] = []
         self.registrar: Registrar | None = None  # of the directory, which takes its own leases
         self._running: Running | None = None
 
@@ -98,10 +104,27 @@ class App:
         return self.build(connect)
 
     async def retire(self) -> None:
-        """Say that the app takes no more work, and wait until none comes: before its port is closed."""
-        self.running.stopping = True
-        await self.running.ports.quiet(self.running.settings.stop_timeout)
+        """Say that the app takes no more work, and wait until none comes: before its port is closed.
+
+        With a `stop_delay` nobody else ends the sidecar in order: the app goes on as before until its callers know,
+        finishes what it has begun, and then has the sidecar end, while it still answers what that hands on.
+        """
+        running, settings = self.running, self.running.settings
+        running.stopping = self.traffic.leaving = True
+        if settings.stop_delay:
+            await asyncio.sleep(settings.stop_delay)
+            await running.finish()
+            await running.ports.release()
+        await self.traffic.quiet(settings.stop_timeout)
         self.tap.end()
+
+    def _token(self) -> SecretStr:
+        return self.running.settings.app_api_token
+
+    def _open(self, api: FastAPI) -> list[str]:
+        """Paths that need no token: those about health, and what describes public routes."""
+        described = [api.openapi_url, api.docs_url, api.redoc_url] if self.public.routes else []
+        return [*HEALTH, *filter(None, described)]
 
     def build(self, connect: Connect, settings: Settings | None = None) -> FastAPI:
         """The app on any implementation of the ports; the settings are read when it starts."""
@@ -115,9 +138,12 @@ class App:
         api = FastAPI(title=self.name, description=self.description, lifespan=lifespan)
         api.state.dovecote = self
         api.state.retire = self.retire
+        api.add_middleware(Counted, traffic=self.traffic)
+        api.add_middleware(Guard, token=self._token, paths=self._open(api), routes=self.public.routes)
         api.include_router(_health(self))
         api.include_router(self.tap.router())
         api.include_router(self.router)
+        api.include_router(self.public)
         api.add_exception_handler(DovecoteError, _problem)
         api.add_exception_handler(RequestValidationError, _problem)
         api.add_exception_handler(HTTPException, _problem)
@@ -137,6 +163,8 @@ class Running:
         self.feed = Feed(ports.bus)
         self.registered = asyncio.Event()
         self.stopping = False
+        self._end = asyncio.Event()
+        self._life: asyncio.Task[None] | None = None
         self.registration = Registration(
             app_id=app.name,
             replica=new_id(),
@@ -156,6 +184,38 @@ class Running:
             missing.append("stopping")
         return missing
 
+    async def begin(self, lifespans: Sequence[Lifespan]) -> None:
+        """Enter what lasts as long as the app, and announce it."""
+        begun = asyncio.Event()
+        # In a task of its own, since whoever ends it may be another than who began.
+        self._life = asyncio.create_task(self._live(lifespans, begun))
+        waiting = asyncio.create_task(begun.wait())
+        await asyncio.wait([self._life, waiting], return_when=asyncio.FIRST_COMPLETED)
+        waiting.cancel()
+        if self._life.done():
+            failed, self._life = self._life, None
+            await failed
+
+    async def finish(self) -> None:
+        """Say that the app leaves, and finish what was begun; a second call does nothing."""
+        self.stopping = True
+        self._end.set()
+        life, self._life = self._life, None
+        try:
+            if life:
+                await life
+        finally:
+            await self.ports.drain(self.settings.stop_timeout)
+            await self.feed.flush()
+
+    async def _live(self, lifespans: Sequence[Lifespan], begun: asyncio.Event) -> None:
+        async with contextlib.AsyncExitStack() as stack:
+            for lifespan in lifespans:
+                await stack.enter_async_context(lifespan())
+            await stack.enter_async_context(_announced(self))
+            begun.set()
+            await self._end.wait()
+
 
 def _tapped(ports: Ports, tap: Tap) -> Ports:
     def listen(subscription: Subscription) -> contextlib.AbstractAsyncContextManager[None]:
@@ -169,18 +229,14 @@ def _tapped(ports: Ports, tap: Tap) -> Ports:
 async def _run(app: App, ports: Ports, settings: Settings) -> AsyncIterator[None]:
     running = app._running = Running(app, ports, settings)  # noqa: SLF001 - the app's own lifespan
     try:
-        async with contextlib.AsyncExitStack() as stack:
-            for lifespan in app.lifespans:
-                await stack.enter_async_context(lifespan())
-            await stack.enter_async_context(_announced(running))
-            try:
-                yield
-            finally:
-                running.stopping = True
+        await running.begin(app.lifespans)
+        yield
     finally:
-        await ports.drain(settings.stop_timeout)
-        await running.feed.close()
-        app._running = None  # noqa: SLF001 - the app's own lifespan
+        try:
+            await running.finish()
+        finally:
+            await running.feed.close()
+            app._running = None  # noqa: SLF001 - the app's own lifespan
 
 
 @contextlib.asynccontextmanager

@@ -5,6 +5,7 @@ DovecoteError
 ├── InvalidInputError        what came in does not fit; sending it again will not help
 │   ├── TooLargeError        it is over a size limit
 │   └── Reject               a handler refuses a message for good: it is dead-lettered at once
+├── UnauthorizedError        who asks does not show the token that is demanded
 ├── NotFoundError            there is no such task, tool or function
 ├── ConflictError            somebody else wrote first
 ├── ToolError                a tool failed; the model sees the text and may correct its call
@@ -42,6 +43,10 @@ class TooLargeError(InvalidInputError):
 
 class Reject(InvalidInputError):  # noqa: N818 - reads as what the handler does
     """Raised by a handler to refuse a message for good."""
+
+
+class UnauthorizedError(DovecoteError):
+    """Who asks does not show the token that is demanded."""
 
 
 class NotFoundError(DovecoteError):
@@ -90,6 +95,7 @@ Verdict = Literal["RETRY", "DROP"]
 OUTCOMES: Final[dict[type[Exception], tuple[int, Verdict]]] = {
     TooLargeError: (413, "DROP"),
     InvalidInputError: (422, "DROP"),
+    UnauthorizedError: (401, "RETRY"),  # tokens are changed one replica after the other
     NotFoundError: (404, "DROP"),
     ConflictError: (409, "RETRY"),
     ToolError: (422, "DROP"),

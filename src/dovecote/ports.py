@@ -306,9 +306,9 @@ class Ports:
     workflows: Workflows
     # What is not there yet, by name; empty when the app may take work.
     missing: Callable[[], Awaitable[list[str]]]
-    # Returns when no more messages are delivered, after so many seconds at most.
-    quiet: Callable[[float], Awaitable[None]]
     # Finishes the activities that were begun, for so many seconds at most, and begins no more.
     drain: Callable[[float], Awaitable[None]]
+    # Tells the sidecar that it is no longer needed: it delivers no more, and its callers go elsewhere.
+    release: Callable[[], Awaitable[None]]
     # Takes the messages of a topic that is known only now, for as long as the block runs; it must be raw.
     listen: Callable[[Subscription], AbstractAsyncContextManager[None]]

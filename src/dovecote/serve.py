@@ -7,7 +7,6 @@ the module its bridge is served in its place, which moves its messages (dovecote
 import asyncio
 import contextlib
 import importlib
-import logging
 import socket
 import sys
 import time
@@ -19,6 +18,7 @@ from fastapi import FastAPI
 
 from dovecote.dapr.bridge import bridge_of
 from dovecote.errors import ConfigurationError
+from dovecote.logs import configure
 from dovecote.settings import get_settings
 
 _LOOK: Final = 0.1  # seconds between two looks at whether the user is in a hurry
@@ -32,14 +32,10 @@ def main(arguments: list[str]) -> int:
         return 2
     try:
         settings = get_settings()
-        logging.basicConfig(
-            level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-        )
-        for chatty in ("WorkflowRuntime", "durabletask-worker", "durabletask-client"):
-            logging.getLogger(chatty).setLevel(logging.WARNING)
         app = _load(arguments[-1])
         if bridging:
             app = bridge_of(app.state.dovecote, settings)
+        configure(app.title, settings.log_level, settings.log_format)
     except ConfigurationError as error:
         mend = f" ({error.mend})" if error.mend else ""
         sys.stderr.write(f"{arguments[-1]}: {error}{mend}\n")
@@ -51,7 +47,7 @@ def main(arguments: list[str]) -> int:
         log_config=None,
         access_log=False,
         ws="none",
-        timeout_graceful_shutdown=settings.stop_timeout,
+        timeout_graceful_shutdown=settings.stop_delay + settings.stop_timeout,
     )
     with contextlib.suppress(KeyboardInterrupt):  # which uvicorn passes on when it is done
         Server(config, getattr(app.state, "retire", None)).run()

@@ -4,7 +4,7 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
-from pydantic import AliasChoices, Field, ValidationError
+from pydantic import AliasChoices, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from dovecote.errors import ConfigurationError
@@ -18,10 +18,23 @@ class Settings(BaseSettings):
     app_port: int = Field(8080, validation_alias=AliasChoices("APP_PORT", "DOVECOTE_APP_PORT"))
     dapr_http_port: int = Field(3500, validation_alias="DAPR_HTTP_PORT")
     dapr_grpc_port: int = Field(50001, validation_alias="DAPR_GRPC_PORT")
+    dapr_api_token: SecretStr = Field(
+        SecretStr(""), validation_alias="DAPR_API_TOKEN", description="token that sidecars demand of their apps"
+    )
+    app_api_token: SecretStr = Field(
+        SecretStr(""),
+        validation_alias="APP_API_TOKEN",
+        description="token that apps demand of their sidecars, for all that is not public",
+    )
     host: str = Field("127.0.0.1", description="address that an app listens on")
     capabilities: Path = Field(Path("components/capabilities.yaml"), description="what each broker can do")
     data: Path = Field(Path(".dovecote/data"), description="folder for what services keep on disk")
-    docs: Path = Field(Path(), description="folder of documents when a question names none")
+    docs: Path = Field(
+        Path(), description="folder of documents when a question names none; others may be named relative to it"
+    )
+    docs_root: Path = Field(
+        Path("/"), description="folder in which every folder of documents that a question names must lie"
+    )
     max_question: int = Field(8000, gt=0, description="longest question, in characters")
     concurrency: int = Field(
         100, gt=0, description="message handlers at once, per app; urgent messages have as many of their own"
@@ -36,10 +49,17 @@ class Settings(BaseSettings):
     accept_timeout: float = Field(
         300.0, gt=0, description="seconds until a task that no agent has taken is a dead letter"
     )
+    stop_delay: int = Field(
+        0,
+        ge=0,
+        description="seconds to go on serving at a stop before the app ends its sidecar too; 0 where somebody else "
+        "stops sidecars in order, as the launcher does",
+    )
     stop_timeout: int = Field(
         7, gt=0, description="seconds for requests, and then for activities, to finish at a stop"
     )
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["text", "json"] = "text"
 
     @property
     def lease(self) -> float:

@@ -78,8 +78,8 @@ def test_a_pod_has_time_to_end() -> None:
             block = int(annotations["dapr.io/block-shutdown-duration"].removesuffix("s"))
             graceful = int(annotations["dapr.io/graceful-shutdown-seconds"])
             (app, *_) = pod["spec"]["containers"]
-            delay = app["lifecycle"]["preStop"]["sleep"]["seconds"]
-            drain = next(int(row["value"]) for row in app["env"] if row["name"] == "DOVECOTE_STOP_TIMEOUT")
+            env = {row["name"]: row.get("value") for row in app["env"]}
+            delay, drain = int(env["DOVECOTE_STOP_DELAY"]), int(env["DOVECOTE_STOP_TIMEOUT"])
             assert delay + drain < block, name
             assert block + graceful < pod["spec"]["terminationGracePeriodSeconds"], name
 

@@ -73,7 +73,7 @@ async def memory_kit() -> AsyncIterator[Kit]:
             workflows,
             _nothing,
             _at_once,
-            _at_once,
+            _no_sidecar,
             partial(bus.listen, app.name, deliveries),
         )
         await membership.leave()
@@ -97,6 +97,10 @@ async def _nothing() -> list[str]:
 
 
 async def _at_once(_: float) -> None:
+    pass
+
+
+async def _no_sidecar() -> None:
     pass
 
 

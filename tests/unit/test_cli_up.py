@@ -65,7 +65,7 @@ def test_the_first_answer_comes_with_its_time_the_address_and_what_to_try_next(
 
 def test_choices_are_handed_on(stand_in: Launcher, tmp_path: Path) -> None:
     assert up("--broker=redis", "--llm=openai", f"--docs={tmp_path}", "--question=Why?", "--once") == 0
-    assert stand_in.asked == [(URL, Inquiry("Why?", tmp_path))]
+    assert stand_in.asked == [(URL, Inquiry("Why?", str(tmp_path)))]
     assert stand_in.started == {"checkout": CHECKOUT, "broker": "redis", "llm": "openai", "once": True}
 
 

@@ -42,7 +42,7 @@ class Sidecar:
 @pytest.fixture
 def sidecar(monkeypatch: pytest.MonkeyPatch) -> Sidecar:
     one = Sidecar()
-    monkeypatch.setattr(connection, "Sidecar", lambda _: one)
+    monkeypatch.setattr(connection, "Sidecar", lambda *_: one)
     monkeypatch.setattr(connection, "_LOOK", 0.01)
     return one
 

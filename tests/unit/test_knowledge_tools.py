@@ -31,7 +31,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     get_settings.cache_clear()
 
 
-async def _call(function: str, arguments: dict[str, Any], docs: Path | None = None) -> dict[str, Any]:
+async def _call(function: str, arguments: dict[str, Any], docs: Path | str | None = None) -> dict[str, Any]:
     metadata: dict[str, JsonValue] = {"docs": str(docs)} if docs else {}
     async with Network([directory, knowledge]) as network:
         request: JsonValue = {"arguments": arguments, "metadata": metadata, "task_id": "t"}
@@ -66,6 +66,29 @@ async def test_a_wrong_folder_is_named_to_the_model(folder: Path, tmp_path: Path
     assert outcome["error"]["type"] == "ToolError"
     assert repr(str(tmp_path / name)) in outcome["error"]["message"]
     assert words in outcome["error"]["message"]
+
+
+async def test_a_folder_without_a_root_is_one_in_the_folder_of_documents(folder: Path) -> None:
+    (folder / "hawks").mkdir()
+    (folder / "hawks" / "b.md").write_text("Hawks coo never.", encoding="utf-8")
+    outcome = await _call("search", {"query": "coo"}, docs="hawks")
+    assert [passage["file"] for passage in outcome["result"]["passages"]] == ["b.md"]
+
+
+@pytest.mark.parametrize("name", ["/", "..", "../other", "link", "no/../../other", "~"])
+async def test_no_question_reads_outside_of_the_folder_that_bounds_it(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv("DOVECOTE_DOCS_ROOT", str(folder))
+    monkeypatch.setenv("HOME", str(tmp_path / "other"))
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "secret.md").write_text("Doves carry secrets.", encoding="utf-8")
+    (folder / "link").symlink_to(tmp_path / "other")
+    get_settings.cache_clear()
+    outcome = await _call("search", {"query": "secrets"}, docs=name)
+    assert outcome["error"]["type"] == "ToolError"
+    assert str(tmp_path / "other") not in outcome["error"]["message"]
+    assert (await _call("search", {"query": "coo"}))["error"] is None
 
 
 @pytest.mark.parametrize("arguments", [{}, {"query": "doves", "limit": 0}, {"query": "doves", "limit": 51}])

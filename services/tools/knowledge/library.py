@@ -71,7 +71,8 @@ class Library:
     async def index(self, docs: str | None, tell: Tell) -> IndexReport:
         """Bring the index of a folder up to date, telling how far it is in words, files done and files in all.
 
-        `docs` names the folder; without it, it is the one of DOVECOTE_DOCS. Raises ToolError if there is none.
+        `docs` names the folder, relative to the one of DOVECOTE_DOCS, which it is without a name. ToolError if it
+        does not exist, or is not in the one of DOVECOTE_DOCS_ROOT.
         """
         return await self._open(docs).update(tell)
 
@@ -81,7 +82,12 @@ class Library:
 
     def _open(self, docs: str | None) -> _Folder:
         settings = get_settings()
-        folder = Path(docs or settings.docs).expanduser().resolve()
+        folder = settings.docs.joinpath(docs or "").expanduser().resolve()
+        root = settings.docs_root.resolve()
+        if not folder.is_relative_to(root):
+            # Before anything else: nobody is to learn what there is in other places.
+            named = docs or str(settings.docs)
+            raise ToolError(f"the folder of documents {named!r} is not in {str(root)!r}: name one that lies there")
         if not folder.is_dir():
             state = "is not a folder" if folder.exists() else "does not exist"
             raise ToolError(f"the folder of documents {str(folder)!r} {state}: name one that holds documents")

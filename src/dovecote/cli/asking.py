@@ -4,7 +4,6 @@ import asyncio
 import sys
 from contextlib import aclosing
 from dataclasses import dataclass
-from pathlib import Path
 
 from rich.console import Console
 
@@ -19,7 +18,7 @@ class Inquiry:
     """What to ask, or the task that is asked already, and for how long (seconds) to wait for the answer."""
 
     question: str = ""
-    docs: Path | None = None
+    docs: str | None = None
     task_id: str = ""
     timeout: float = 600.0
 

@@ -70,7 +70,7 @@ def up(
     def ask_first(url: str) -> None:
         Console().print(f"\n{question}", markup=False, style="bold", soft_wrap=True)
         try:
-            answer(url, Inquiry(question, docs))
+            answer(url, Inquiry(question, str(docs) if docs else None))
         except CommandError as error:
             outcomes.append(error)
             report(error)
@@ -90,7 +90,10 @@ def up(
 @app.command()
 def ask(  # noqa: PLR0913, PLR0917 - the options of the command
     question: Annotated[str, typer.Argument(help="The question; not needed with --task.")] = "",
-    docs: Docs = None,
+    docs: Annotated[
+        str | None,
+        typer.Option(help="Folder of documents to ask about; with --gateway, as the system there knows it."),
+    ] = None,
     as_json: AsJson = False,
     timeout: Annotated[float, typer.Option(min=0.1, help="Seconds to wait for the answer.")] = 600.0,
     gateway: GatewayUrl = None,
@@ -100,7 +103,8 @@ def ask(  # noqa: PLR0913, PLR0917 - the options of the command
 
     The exit status is 0 if it was answered, 1 if the task failed, 2 if the call is wrong, 3 if no system runs.
     """
-    inquiry = Inquiry("" if task else _checked(question), docs, task, timeout)
+    folder = docs if gateway or docs is None else _folder(docs)
+    inquiry = Inquiry("" if task else _checked(question), folder, task, timeout)
     try:
         answer(gateway or gateway_address(Path.cwd()), inquiry, as_json=as_json)
     except KeyboardInterrupt:
@@ -157,6 +161,9 @@ def tail(
     apps: Annotated[
         list[str] | None, typer.Option("--app", help="Address of an app, if it is not this checkout's; or several.")
     ] = None,
+    token: Annotated[
+        str, typer.Option(envvar="APP_API_TOKEN", help="What apps demand of their sidecars, if they do.")
+    ] = "",
 ) -> None:
     """Show the messages of the running system as they pass, on any broker, until Ctrl-C.
 
@@ -184,7 +191,7 @@ def tail(
     if not running():
         raise NotRunningError("no system runs here", mend="start it: make run, or name its apps with --app")
     try:
-        asyncio.run(Tail(running(), wanted, show, note, lambda: bool(running())).follow())
+        asyncio.run(Tail(running(), wanted, show, note, lambda: bool(running()), token).follow())
     except KeyboardInterrupt:
         raise typer.Exit(StoppedError.status) from None
 
@@ -198,6 +205,13 @@ def doctor(as_json: AsJson = False) -> None:
     else:
         show_checks(Console(), checks)
     raise typer.Exit(0 if all(check.ok for check in checks) else 1)
+
+
+def _folder(docs: str) -> str:
+    folder = Path(docs).resolve()
+    if not folder.is_dir():
+        raise typer.BadParameter(f"--docs: there is no folder {str(folder)!r}")
+    return str(folder)
 
 
 def _checked(question: str) -> str:

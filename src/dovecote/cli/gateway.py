@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from ipaddress import ip_address
-from pathlib import Path
 from typing import Any, Self
 
 import httpx
@@ -36,9 +35,9 @@ class Gateway:
     async def __aexit__(self, *_exception: object) -> None:
         await self._client.aclose()
 
-    async def ask(self, question: str, docs: Path | None = None) -> str:
+    async def ask(self, question: str, docs: str | None = None) -> str:
         """Start a task; returns its id. NotRunningError if nothing answers, CommandError if it is refused."""
-        body = {"question": question, **({"docs": str(docs)} if docs else {})}
+        body = {"question": question, **({"docs": docs} if docs else {})}
         return str(TaskResult.model_validate(await self._json("POST", "/tasks", body)).task_id)
 
     async def agents(self) -> list[Presence]:

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from dovecote.cli.errors import CommandError, NotRunningError
 from dovecote.cli.gateway import is_loopback
+from dovecote.guard import TOKEN
 from dovecote.messages import NAMELESS
 from dovecote.tap import Sighting
 
@@ -56,17 +57,20 @@ class Once:
 class Tail:
     """Looks on at apps, each an address by its name; `show` gets a message each, `note` what is in the way.
 
-    `runs` says whether there is still a system, which is asked when one of its apps is gone.
+    `runs` says whether there is still a system, which is asked when one of its apps is gone; `token` is what apps
+    demand of their sidecars, if they do.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - each is one plain choice of the caller
         self,
         apps: Mapping[str, str],
         patterns: Sequence[str],
         show: Callable[[Sighting], None],
         note: Callable[[str], None],
         runs: Callable[[], bool],
+        token: str = "",
     ) -> None:
+        self._headers = {TOKEN: token} if token else {}
         self._apps = apps
         self._patterns = patterns
         self._show = show
@@ -88,7 +92,9 @@ class Tail:
         lost = False
         # A proxy that the environment names is not for this machine's own addresses.
         proxied = not is_loopback(httpx.URL(url).host)
-        async with httpx.AsyncClient(base_url=url, timeout=_TIMEOUT, trust_env=proxied) as client:
+        async with httpx.AsyncClient(
+            base_url=url, timeout=_TIMEOUT, trust_env=proxied, headers=self._headers
+        ) as client:
             while True:
                 try:
                     await self._look(name, client)

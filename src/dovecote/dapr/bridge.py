@@ -24,10 +24,12 @@ from dovecote.dapr.inbound import Inbound
 from dovecote.dapr.sidecar import Sidecar, failure
 from dovecote.delivery import Status
 from dovecote.errors import UnavailableError
+from dovecote.guard import Guard
 from dovecote.messages import ORDER_KEY
 from dovecote.ports import Subscription
 from dovecote.settings import Settings
 from dovecote.topics import Capabilities, read_capabilities
+from dovecote.traffic import HEALTH, Counted, Traffic
 
 if TYPE_CHECKING:
     from dovecote.app import App
@@ -86,13 +88,13 @@ def _metadata(broker: Capabilities, subscription: Subscription, event: JsonValue
 
 def bridge_of(app: "App", settings: Settings) -> FastAPI:
     """The app that is served in the place of `app` while its messages are moved; `GET /passed` counts them."""
+    traffic = Traffic()
 
     @contextlib.asynccontextmanager
     async def lifespan(api: FastAPI) -> AsyncIterator[None]:
-        sidecar = Sidecar(settings.dapr_http_port)
+        sidecar = Sidecar(settings.dapr_http_port, settings.dapr_api_token)
         bridge = Bridge(sidecar, settings.capabilities)
-        inbound = Inbound(api, app, bridge, bridge.capabilities)
-        api.state.retire = functools.partial(inbound.quiet, settings.stop_timeout)
+        Inbound(api, app, bridge, bridge.capabilities)
         api.state.bridge = bridge
         try:
             yield
@@ -100,6 +102,9 @@ def bridge_of(app: "App", settings: Settings) -> FastAPI:
             await sidecar.close()
 
     api = FastAPI(title=f"bridge of {app.name}", lifespan=lifespan)
+    api.add_middleware(Counted, traffic=traffic)
+    api.add_middleware(Guard, token=lambda: settings.app_api_token, paths=(*HEALTH, "/passed"), routes=[])
+    api.state.retire = functools.partial(traffic.quiet, settings.stop_timeout)
 
     @api.get("/healthz")
     @api.get("/readyz")

@@ -36,7 +36,7 @@ class Connection:
     def __init__(self, app: "App", api: FastAPI, settings: Settings) -> None:
         self._app = app
         self._settings = settings
-        self._sidecar = Sidecar(settings.dapr_http_port)
+        self._sidecar = Sidecar(settings.dapr_http_port, settings.dapr_api_token)
         self._capabilities: Capabilities | None = None
         self._broker = ""
         self._told: Capabilities | None = None
@@ -49,7 +49,7 @@ class Connection:
             self._workflows.register_activity(name, activity)
         self._bus = DaprBus(self._sidecar, self.capabilities)
         deliveries = Deliveries(app.name, self._bus, settings.concurrency)
-        inbound = Inbound(api, app, deliveries, self.subscribing)
+        Inbound(api, app, deliveries, self.subscribing)
         self.ports = Ports(
             bus=self._bus,
             invoke=DaprInvoke(self._sidecar),
@@ -57,8 +57,8 @@ class Connection:
             model=self._model,
             workflows=self._workflows,
             missing=self.missing,
-            quiet=inbound.quiet,
             drain=self._workflows.drain,
+            release=self.release,
             listen=Streams(self._sidecar, settings.dapr_grpc_port, self.capabilities, deliveries).listen,
         )
 
@@ -135,6 +135,13 @@ class Connection:
         if not self._worker_started:
             missing.append("the workflow worker is not connected")
         return missing
+
+    async def release(self) -> None:
+        """Have the sidecar end, in order; one that has begun to by itself is no error."""
+        try:
+            await self._sidecar.shut_down()
+        except UnavailableError as error:
+            log.info("the sidecar ends by itself: %s", error)
 
     async def close(self) -> None:
         """Let go of everything."""

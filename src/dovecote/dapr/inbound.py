@@ -1,8 +1,6 @@
 """Deliveries from the sidecar: programmatic subscriptions, one event or a bulk of them a request."""
 
 import asyncio
-import contextlib
-import time
 from base64 import b64decode
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -27,8 +25,6 @@ if TYPE_CHECKING:
 
 BULK_MESSAGES: Final = 100
 BULK_WAIT_MS: Final = 5
-_QUIET: Final = 0.3  # seconds without a delivery after which none is expected
-_LOOK: Final = 0.05
 # The sidecar hands over what was published, in base64; else it wants CloudEvents, and gives up what is no object.
 RAW: Final = {"rawPayload": "true"}
 
@@ -60,37 +56,10 @@ class Inbound(DaprApp):
         self._wanted = app.subscriptions
         self._deliveries = deliveries
         self._capabilities = capabilities
-        self._under_way = 0
-        self._last = 0.0
         for number, subscription in enumerate(self._wanted):
             endpoint = self._bulk(subscription) if subscription.bulk else self._single(subscription)
             # First in the list: the router tries routes in order, and these are the hot ones.
-            api.router.routes.insert(0, Route(_route(number), self._counted(endpoint), methods=["POST"]))
-
-    async def quiet(self, limit: float) -> None:
-        """Return when the sidecar, which has been told to, has stopped delivering; after `limit` seconds at most.
-
-        Until then the port must stay open: of deliveries that begin at the same moment the sidecar (1.18) mixes up
-        the failures, so that one which nobody took can count as taken.
-        """
-        self._last = time.monotonic()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(limit):
-                while self._under_way or time.monotonic() - self._last < _QUIET:  # noqa: ASYNC110 - silence is no event
-                    await asyncio.sleep(_LOOK)
-
-    def _counted(
-        self, endpoint: Callable[[Request], Awaitable[Response]]
-    ) -> Callable[[Request], Awaitable[Response]]:
-        async def deliver(request: Request) -> Response:
-            self._under_way += 1
-            try:
-                return await endpoint(request)
-            finally:
-                self._under_way -= 1
-                self._last = time.monotonic()
-
-        return deliver
+            api.router.routes.insert(0, Route(_route(number), endpoint, methods=["POST"]))
 
     async def _get_subscriptions(self) -> list[dict[str, Any]]:
         """What the sidecar is to subscribe to, in the active broker's spelling."""

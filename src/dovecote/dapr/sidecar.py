@@ -6,10 +6,12 @@ from http import HTTPStatus
 from typing import Any, Final
 
 import aiohttp
+from pydantic import SecretStr
 from pydantic_core import from_json, to_json
 
 from dovecote.classes import NEWS, PUBSUB, URGENT
 from dovecote.errors import DovecoteError, UnavailableError
+from dovecote.guard import TOKEN
 
 STATESTORE: Final = "statestore"
 MODEL: Final = "llm"
@@ -21,8 +23,9 @@ _POLL: Final = 0.05
 class Sidecar:
     """Requests to the sidecar at a port of this host, over connections that are kept."""
 
-    def __init__(self, http_port: int) -> None:
+    def __init__(self, http_port: int, token: SecretStr) -> None:
         self._base = f"http://127.0.0.1:{http_port}"
+        self.credentials = {TOKEN: token.get_secret_value()} if token else {}
         # The sidecar is the only peer: its own limits decide, not the pool's.
         self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
 
@@ -44,7 +47,7 @@ class Sidecar:
         `body` is JSON as bytes, or what becomes JSON. `limit` is in seconds.
         """
         data = body if body is None or isinstance(body, bytes) else to_json(body)
-        sent = {"content-type": "application/json", **(headers or {})}
+        sent = {"content-type": "application/json", **self.credentials, **(headers or {})}
         try:
             async with self._session.request(
                 verb, self._base + path, data=data, headers=sent, timeout=aiohttp.ClientTimeout(total=limit)
@@ -59,7 +62,7 @@ class Sidecar:
         """What the sidecar has loaded: components, subscriptions, workers."""
         status, body = await self.request("GET", "/v1.0/metadata", limit=5)
         if status != HTTPStatus.OK:
-            raise UnavailableError(f"the sidecar's metadata answered {status}")
+            raise failure("reading the sidecar's metadata", status, body)
         metadata: dict[str, Any] = from_json(body)
         return metadata
 
@@ -94,5 +97,7 @@ class Sidecar:
 
 def failure(what: str, status: int, body: bytes) -> DovecoteError:
     """The error of a call to the sidecar that did not succeed."""
-    text = body[:500].decode(errors="replace")
-    return UnavailableError(f"{what}: the sidecar answered {status}: {text}")
+    text = f"{what}: the sidecar answered {status}: {body[:500].decode(errors='replace').strip()}"
+    if status == HTTPStatus.UNAUTHORIZED:
+        return UnavailableError(f"{text} (it has another DAPR_API_TOKEN than the app)")
+    return UnavailableError(text)

@@ -98,7 +98,7 @@ class Streams:
     ) -> None:
         """Take messages until the stream ends or breaks."""
         stub: Any = api_service_v1.DaprStub  # generated without types
-        stream = stub(channel).SubscribeTopicEventsAlpha1()
+        stream = stub(channel).SubscribeTopicEventsAlpha1(metadata=tuple(self._sidecar.credentials.items()))
         await stream.write(api_v1.SubscribeTopicEventsRequestAlpha1(initial_request=wanted))
         await stream.read()
         opened.set()

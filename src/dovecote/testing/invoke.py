@@ -10,14 +10,16 @@ from pydantic import JsonValue
 from pydantic_core import to_json
 
 from dovecote.errors import AgentUnavailableError, UnavailableError
+from dovecote.guard import TOKEN
 from dovecote.problems import read_answer
 
 
 class MemoryInvoke:
-    """Calls apps by app-id; an app that is not in `apps` cannot be reached."""
+    """Calls apps by app-id, and shows them the token; an app that is not in `apps` cannot be reached."""
 
-    def __init__(self, apps: Mapping[str, FastAPI]) -> None:
+    def __init__(self, apps: Mapping[str, FastAPI], token: str = "") -> None:
         self._apps = apps
+        self._token = token
 
     async def __call__(  # noqa: PLR0913 - the parts of a request
         self,
@@ -34,7 +36,7 @@ class MemoryInvoke:
             there = ", ".join(sorted(self._apps)) or "none"
             raise AgentUnavailableError(f"app {app_id!r} cannot be reached; running: {there}")
         content = None if body is None else to_json(body)
-        sent = {"content-type": "application/json", **(headers or {})}
+        sent = {"content-type": "application/json", TOKEN: self._token, **(headers or {})}
         try:
             async with asyncio.timeout(timeout), client(self._apps[app_id]) as http:
                 response = await http.request(verb, f"/{method}", content=content, headers=sent)

@@ -20,7 +20,7 @@ from dovecote.errors import ConfigurationError, DeadlineError
 from dovecote.orchestrator import PLAN, Orchestrator
 from dovecote.ports import Model, Ports
 from dovecote.results import TaskResult
-from dovecote.settings import Settings
+from dovecote.settings import Settings, get_settings
 from dovecote.testing.bus import MemoryBus
 from dovecote.testing.clock import Clock
 from dovecote.testing.invoke import MemoryInvoke, client
@@ -162,7 +162,8 @@ class Network:
     @property
     def invoke(self) -> MemoryInvoke:
         """Calls a method of a running app by app-id, as apps call each other."""
-        return MemoryInvoke(self._reachable)
+        settings = self._settings or get_settings()
+        return MemoryInvoke(self._reachable, settings.app_api_token.get_secret_value())
 
     def http(self, name: str) -> httpx.AsyncClient:
         """An HTTP client of a running app, as its users have; use it as a context manager."""
@@ -203,8 +204,8 @@ class Network:
                 model=self._models.get(app.name, self._model),
                 workflows=kept.workflows,
                 missing=_nothing,
-                quiet=_at_once,
                 drain=_at_once,
+                release=_no_sidecar,
                 listen=partial(self.bus.listen, app.name, deliveries),
             )
         finally:
@@ -265,3 +266,7 @@ def _app_of(served: Served) -> App:
             f"{api.title!r} is not an app of Dovecote", mend="give what App, Agent, Tools or Orchestrator made"
         )
     return app
+
+
+async def _no_sidecar() -> None:
+    """There is nothing to end."""
