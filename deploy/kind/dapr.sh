@@ -17,6 +17,8 @@ else
   [ -z "${DAPR_REGISTRY:-}" ] || set -- "$@" --set "global.registry=$DAPR_REGISTRY"
   # Chart and images are of one version; a pod must not come up without its sidecar.
   set -- "$@" --set dapr_sidecar_injector.webhookFailurePolicy=Fail
+  # With this, pods fit the Pod Security Standard "restricted".
+  set -- "$@" --set dapr_sidecar_injector.sidecarDropALLCapabilities=true
   if [ -n "${DAPR_CHART:-}" ]; then
     set -- "$DAPR_CHART" "$@"
   else
