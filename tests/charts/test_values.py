@@ -34,6 +34,7 @@ TOGETHER = {
     "state.internal=false": "state.existingSecret: name a Secret",
     "model.provider=openai": "model.existingSecret: name a Secret",
     "broker.existingSecret=mine": 'broker.existingSecret: "mine" would not be used',
+    "stopping.block=15": "stopping.block: 15 must be more than delay and drain together",
     "services.writer.callers.nobody.tools={GET}": "services.writer.callers: there is no app nobody",
 }
 

@@ -12,6 +12,8 @@ from fastapi import FastAPI
 from dovecote import App
 from dovecote.dapr import connection
 from dovecote.dapr.connection import Connection
+from dovecote.dapr.sidecar import COMPONENTS, MODEL
+from dovecote.directory import Kind
 from dovecote.errors import ConfigurationError, UnavailableError
 from dovecote.settings import Settings
 from tests.support.eventually import eventually
@@ -31,6 +33,9 @@ class Sidecar:
     async def component_type(self, _: str) -> str:
         self.asked += 1
         return self.kind
+
+    async def metadata(self) -> dict[str, Any]:
+        return {"components": [{"name": name} for name in COMPONENTS if name != MODEL]}
 
     async def shut_down(self) -> None:
         if self.away:
@@ -63,6 +68,12 @@ async def test_a_sidecar_starts_again_only_if_the_new_broker_spells_topics_in_an
         await eventually(lambda: sidecar.asked > asked + 3 or sidecar.ended, "some looks at the broker")
     assert sidecar.ended == ended
     assert (await one.capabilities()).broker == broker
+
+
+@pytest.mark.parametrize(("kind", "missed"), [("agent", True), ("tool", False), ("service", False)])
+async def test_only_an_agent_waits_for_a_model(sidecar: Sidecar, kind: Kind, missed: bool) -> None:
+    one = Connection(App("writer", kind=kind), FastAPI(), Settings(capabilities=CAPABILITIES))
+    assert ("component 'llm' is not loaded" in await one.missing()) == missed
 
 
 async def test_a_row_that_was_missing_is_read_as_soon_as_it_is_there(sidecar: Sidecar, tmp_path: Path) -> None:

@@ -13,6 +13,11 @@
 {{- fail (printf "%s.existingSecret: %q would not be used: unset it, or what it competes with" $group $settings.existingSecret) -}}
 {{- end -}}
 {{- end -}}
+{{- with .Values.stopping -}}
+{{- if le (int .block) (add .delay .drain | int) -}}
+{{- fail (printf "stopping.block: %v must be more than delay and drain together, or a sidecar ends before its app" .block) -}}
+{{- end -}}
+{{- end -}}
 {{- $apps := include "dovecote.apps" . | fromYamlArray -}}
 {{- range $name, $service := .Values.services -}}
 {{- range $caller, $paths := ($service | default dict).callers -}}
