@@ -25,7 +25,7 @@ MAKEOVERRIDES :=
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup runtime run ask agents doctor down test lint format unit e2e e2e-k8s conformance promises bench images lock proto pages clean
+.PHONY: help setup runtime helm run ask agents doctor down test lint format unit e2e e2e-k8s conformance promises bench images lock proto pages clean
 
 ##@ Use it
 help: ## this list
@@ -54,7 +54,10 @@ setup: $(STAMP) ## install the locked dependencies into .venv (the others do it 
 runtime: $(STAMP) ## find Dapr, or download or build it (once)
 	@$(BIN)/python -m deploy.local.runtime
 
-test: lint runtime ## lint, format, types and all tests
+helm: $(STAMP) ## find Helm and Dapr's chart, or get them (once)
+	@$(BIN)/python -m deploy.local.helm && $(BIN)/python -m deploy.local.dapr_chart
+
+test: lint runtime helm ## lint, format, types and all tests
 	@$(BIN)/pytest
 
 lint: $(STAMP) ## lint, format and types, nothing changed
@@ -104,7 +107,7 @@ proto: $(STAMP) ## generate the code of the ZeroMQ component's protocol again
 	@"$(or $(UV),$(BIN)/uv)" tool run --from "grpcio-tools==$$($(BIN)/python -c 'import grpc; print(grpc.__version__)')" \
 	  python-grpc-tools-protoc -I . --python_out=. --pyi_out=. $(PROTO)/common.proto $(PROTO)/pubsub.proto
 
-pages: $(STAMP) ## write again what is generated: .env.example, tables in components/README.md, tests/charts/golden
+pages: $(STAMP) helm ## write again what is generated: .env.example, tables in components/README.md, tests/charts/golden
 	@$(BIN)/python -m dovecote.cli.pages && $(BIN)/python -m tests.conformance.table && $(BIN)/python -m tests.charts.golden_texts
 
 clean: ## remove what was made here: .venv, caches, and the data of the local system
