@@ -44,9 +44,9 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 @cache
-def rendered(*arguments: str) -> tuple[Object, ...]:
+def rendered(*arguments: str, chart: Path = CHART) -> tuple[Object, ...]:
     """The objects of the chart with these arguments, in Helm's order; `AssertionError` with what Helm says."""
-    done = run("template", "dovecote", str(CHART), "--namespace", NAMESPACE, *GIVEN, *arguments)
+    done = run("template", "dovecote", str(chart), "--namespace", NAMESPACE, *GIVEN, *arguments)
     assert done.returncode == 0, done.stderr
     return tuple(row for row in yaml.load_all(done.stdout, yaml.CSafeLoader) if row)
 

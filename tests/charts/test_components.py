@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.charts.rendering import BROKERS, CHART, GIVEN, Object, of_kind, refusal, rendered, values
+from tests.charts.rendering import BROKERS, CHART, GIVEN, Object, of_kind, refusal, rendered, run, values
 from tests.support.checkout import ROOT
 
 APPS = sorted(row["appID"] for row in yaml.safe_load((ROOT / "dapr.yaml").read_text(encoding="utf-8"))["apps"])
@@ -33,6 +33,14 @@ def test_the_files_are_linked_and_not_copied() -> None:
     assert (CHART / "files" / "components").is_symlink()
     assert (CHART / "files" / "components").resolve() == ROOT / "components"
     assert (CHART / "files" / "brokers").resolve() == ROOT / "deploy" / "brokers"
+
+
+def test_a_packaged_chart_has_what_it_links_to(tmp_path: Path) -> None:
+    done = run("package", str(CHART), "--destination", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    (package,) = tmp_path.iterdir()
+    assert package.stat().st_size < 100_000  # a release is kept in a Secret, which takes a megabyte
+    assert rendered("--set", "image.tag=v1", chart=package) == rendered("--set", "image.tag=v1")
 
 
 @pytest.mark.parametrize("broker", [*BROKERS, *TLS])
