@@ -26,6 +26,7 @@ from dovecote.ports import Activity, Handler, Ports, Subscription, ToolSpec, Wor
 from dovecote.problems import MEDIA_TYPE, faults, to_problem
 from dovecote.settings import Settings, get_settings
 from dovecote.tap import Tap, TappedBus
+from dovecote.traces import Traced
 from dovecote.traffic import HEALTH, Counted, Traffic
 from dovecote.values import Values
 
@@ -138,6 +139,7 @@ class App:
         api = FastAPI(title=self.name, description=self.description, lifespan=lifespan)
         api.state.dovecote = self
         api.state.retire = self.retire
+        api.add_middleware(Traced)
         api.add_middleware(Counted, traffic=self.traffic)
         api.add_middleware(Guard, token=self._token, paths=self._open(api), routes=self.public.routes)
         api.include_router(_health(self))

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import shutil
 import signal
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
@@ -12,9 +11,10 @@ import pytest
 
 from deploy.local.runfile import load_run_file
 from deploy.local.system import System
+from tests.support.checkout import changeable_checkout
 from tests.support.eventually import eventually
 from tests.support.load import Load
-from tests.support.whole import CHECKOUT, replica
+from tests.support.whole import replica
 
 pytestmark = pytest.mark.timeout(600)
 DELAY = 2  # seconds that endpoints have to learn of the stop
@@ -34,10 +34,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory, file: Path) -> Iterator[System]:
-    checkout = tmp_path_factory.mktemp("checkout")
-    shutil.copytree(CHECKOUT / "components", checkout / "components")
-    for name in (".venv", "dapr.yaml", "services", "tests"):
-        (checkout / name).symlink_to(CHECKOUT / name)
+    checkout = changeable_checkout(tmp_path_factory.mktemp("any") / "checkout")
     redis = checkout / "components" / "pubsub" / "redis" / "pubsub.yaml"
     redis.write_text(redis.read_text().replace("value: 40s", "value: 8s"))
     [directory] = load_run_file(checkout / "dapr.yaml").select(["directory"])

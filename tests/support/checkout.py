@@ -1,5 +1,6 @@
 """A small checkout: a run file of its own, with the components of this one."""
 
+import shutil
 from pathlib import Path
 
 import psutil
@@ -24,6 +25,15 @@ def write_checkout(folder: Path, **modules: str) -> Path:
     ]
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "dapr.yaml").write_text(yaml.safe_dump({"version": 1, "common": common, "apps": apps}))
+    return folder
+
+
+def changeable_checkout(folder: Path) -> Path:
+    """Make a checkout whose components may be changed, and whose all else is this one's."""
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copytree(ROOT / "components", folder / "components")
+    for name in (".venv", "dapr.yaml", "services", "tests", "README.md"):
+        (folder / name).symlink_to(ROOT / name)
     return folder
 
 

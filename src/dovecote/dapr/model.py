@@ -22,6 +22,7 @@ from dapr.clients.grpc.conversation import (
 )
 
 from dovecote.dapr.sidecar import MODEL, Sidecar
+from dovecote.dapr.traced import TracedCalls
 from dovecote.errors import ModelError, ModelUnavailableError
 from dovecote.ports import ChatMessage, Completion, ToolCall, ToolSpec, Usage
 
@@ -47,7 +48,7 @@ class DaprModel:
         if self._client is None:
             # The SDK's constructor waits for the sidecar with blocking calls: here it has nothing to wait for.
             await self._sidecar.wait_until_healthy()
-            self._client = DaprClient(address=self._address)
+            self._client = DaprClient(address=self._address, interceptors=[TracedCalls()])
         try:
             response = await self._client.converse_alpha2(
                 name=MODEL,

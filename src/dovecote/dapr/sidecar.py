@@ -12,6 +12,7 @@ from pydantic_core import from_json, to_json
 from dovecote.classes import NEWS, PUBSUB, URGENT
 from dovecote.errors import DovecoteError, UnavailableError
 from dovecote.guard import TOKEN
+from dovecote.traces import carried
 
 STATESTORE: Final = "statestore"
 MODEL: Final = "llm"
@@ -47,7 +48,7 @@ class Sidecar:
         `body` is JSON as bytes, or what becomes JSON. `limit` is in seconds.
         """
         data = body if body is None or isinstance(body, bytes) else to_json(body)
-        sent = {"content-type": "application/json", **self.credentials, **(headers or {})}
+        sent = {"content-type": "application/json", **self.credentials, **carried(), **(headers or {})}
         try:
             async with self._session.request(
                 verb, self._base + path, data=data, headers=sent, timeout=aiohttp.ClientTimeout(total=limit)

@@ -23,9 +23,9 @@ from dapr.ext.workflow import (
     when_any,
 )
 from dapr.ext.workflow import WorkflowStatus as DaprStatus
-from dapr.ext.workflow.aio import DaprWorkflowClient
 from pydantic import JsonValue
 
+from dovecote.dapr.traced import TracedWorkflowClient
 from dovecote.errors import DovecoteError, UnavailableError, is_retryable, named
 from dovecote.ports import Activity, Retry, Task, WorkflowFunction, WorkflowStatus
 
@@ -107,7 +107,7 @@ class DaprWorkflows:
     def __init__(self, grpc_port: int) -> None:
         self._port = str(grpc_port)
         self._runtime = WorkflowRuntime(host="127.0.0.1", port=self._port)
-        self._client = DaprWorkflowClient(host="127.0.0.1", port=self._port)
+        self._client = TracedWorkflowClient(host="127.0.0.1", port=self._port)
         self._loop = asyncio.get_running_loop()
         self._registered = False
         self._stopping = False
