@@ -22,7 +22,7 @@ FOLDER = CHECKOUT / "deploy" / "observability"
 QUESTION = "What is a dead letter, and what is 6 * 7?"
 CLIENT = "00f067aa0ba902b7"  # the span of who asks
 METRICS = 3  # the port of a sidecar's measures, after that of its API
-METRIC = re.compile(r"\b((?:dapr|process)_\w+)(?:\{([^}]*)\})?")
+METRIC = re.compile(r"\b((?:dapr|process)_\w+)\{([^}]*)\}")
 ADDED = frozenset({"instance"})  # by Prometheus
 
 

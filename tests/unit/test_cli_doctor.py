@@ -8,10 +8,19 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
+import httpx
 import pytest
 
 from dovecote.cli import main
-from dovecote.cli.checking import Check, check_components, check_python, check_run_file, check_runtime, check_system
+from dovecote.cli.checking import (
+    Check,
+    check_components,
+    check_gateway,
+    check_python,
+    check_run_file,
+    check_runtime,
+    check_system,
+)
 from tests.support.fake_dapr import bare_machine, write_dapr
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -38,6 +47,32 @@ def test_a_sound_checkout_has_no_problem(checkout: Path) -> None:
     assert [(check.ok, check.text) for check in check_system(checkout)] == [
         (True, "none runs here; make run starts one")
     ]
+
+
+async def test_a_system_elsewhere_is_asked_at_its_gateway() -> None:
+    since = "2026-01-02T03:04:05Z"
+    replica = {"app_id": "writer", "replica": "1", "kind": "agent", "capabilities": [], "lease": 15}
+    rows = [
+        {"app_id": "writer", "kind": "agent", "state": "online", "since": since, "replicas": [replica] * 2},
+        {"app_id": "reviewer", "kind": "agent", "state": "offline - ungraceful disconnect", "since": since},
+    ]
+    answers = httpx.MockTransport(lambda _: httpx.Response(200, json=rows))
+    assert await check_gateway("http://far.example", answers) == [
+        Check("gateway", True, "answers at http://far.example"),
+        Check("writer", True, "online, replicas: 2"),
+        Check(
+            "reviewer", False, "offline - ungraceful disconnect since 2026-01-02 03:04:05 UTC", "look into its log"
+        ),
+    ]
+
+
+async def test_a_system_elsewhere_that_does_not_answer_is_a_problem() -> None:
+    def refuse(_: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("refused")
+
+    [check] = await check_gateway("http://far.example", httpx.MockTransport(refuse))
+    assert (check.name, check.ok) == ("gateway", False)
+    assert "nothing answers at http://far.example" in check.text
 
 
 def test_an_old_python_is_named() -> None:

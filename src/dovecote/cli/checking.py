@@ -12,7 +12,10 @@ import httpx
 import yaml
 
 from dovecote.cli.checkout import recorded_gateway
+from dovecote.cli.errors import CommandError
+from dovecote.cli.gateway import Gateway
 from dovecote.cli.launcher import load
+from dovecote.directory import Presence
 
 MINIMUM_PYTHON = (3, 11)
 # Folders of components, and the names by which apps know what each of their folders defines.
@@ -145,6 +148,22 @@ def check_system(checkout: Path) -> Iterator[Check]:
         for app in load(checkout, "runfile").load_run_file(checkout / "dapr.yaml").apps:
             address = url if app.app_id == "gateway" else f"http://127.0.0.1:{app.shifted(offset).port}"
             yield _readiness(client, app.app_id, address)
+
+
+async def check_gateway(url: str, transport: httpx.AsyncBaseTransport | None = None) -> list[Check]:
+    """Whether the gateway of a system elsewhere answers, and its apps are online; `transport` is for tests."""
+    try:
+        async with Gateway(url, transport) as gateway:
+            apps = await gateway.agents()
+    except CommandError as error:
+        return [Check("gateway", False, str(error), "start the system, or forward a port to its gateway")]
+    return [Check("gateway", True, f"answers at {url}"), *map(_presence, apps)]
+
+
+def _presence(app: Presence) -> Check:
+    if app.replicas:
+        return Check(app.app_id, True, f"{app.state}, replicas: {len(app.replicas)}")
+    return Check(app.app_id, False, f"{app.state} since {app.since:%Y-%m-%d %H:%M:%S %Z}", "look into its log")
 
 
 def _readiness(client: httpx.Client, name: str, address: str) -> Check:

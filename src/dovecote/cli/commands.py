@@ -13,7 +13,7 @@ from rich.console import Console
 
 from dovecote.cli import launcher
 from dovecote.cli.asking import Inquiry, answer
-from dovecote.cli.checking import check_all
+from dovecote.cli.checking import check_all, check_gateway
 from dovecote.cli.checkout import find_checkout, gateway_address, recorded_apps
 from dovecote.cli.errors import CommandError, NotRunningError, StoppedError, report
 from dovecote.cli.gateway import Gateway
@@ -197,9 +197,14 @@ def tail(
 
 
 @app.command()
-def doctor(as_json: AsJson = False) -> None:
+def doctor(
+    as_json: AsJson = False,
+    gateway: Annotated[
+        str | None, typer.Option(help="Address of the gateway of a system elsewhere, to check that instead.")
+    ] = None,
+) -> None:
     """Check this checkout and the system that runs in it; the exit status is 1 if there is a problem."""
-    checks = list(check_all(find_checkout(Path.cwd())))
+    checks = asyncio.run(check_gateway(gateway)) if gateway else list(check_all(find_checkout(Path.cwd())))
     if as_json:
         sys.stdout.write(json.dumps([asdict(check) for check in checks], indent=2) + "\n")
     else:
