@@ -127,6 +127,15 @@ def test_a_server_gets_the_configuration_that_every_container_of_it_gets() -> No
     assert configuration == {path.name: path.read_text(encoding="utf-8") for path in _files(folder)}
 
 
+def test_the_dashboard_is_its_file() -> None:
+    data = of_kind(rendered("--set", "monitoring.dashboard.enabled=true"), "ConfigMap")["dovecote-dashboards"][
+        "data"
+    ]
+    folder = ROOT / "deploy" / "observability" / "grafana" / "dashboards"
+    assert data == {path.name: path.read_text(encoding="utf-8").rstrip("\n") for path in _files(folder)}
+    assert data
+
+
 def _files(folder: Path) -> list[Path]:
     return [path for path in folder.iterdir() if path.is_file()]
 

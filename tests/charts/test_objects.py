@@ -16,7 +16,8 @@ combinations = pytest.mark.parametrize(("broker", "environment"), COMBINATIONS)
 # Everything that is off by default, at once.
 ALL_ON = (
     *("--set", "ingress.enabled=true,ingress.tlsSecret=tls,httpRoute.enabled=true,tokens.enabled=true"),
-    *("--set", "monitoring.serviceMonitor.enabled=true,networkPolicy.enabled=true,autoscaling.enabled=true"),
+    *("--set", "monitoring.serviceMonitor.enabled=true,monitoring.dashboard.enabled=true"),
+    *("--set", "networkPolicy.enabled=true,autoscaling.enabled=true"),
     *("--set", "httpEndpoints.model.baseUrl=https://example.com,httpEndpoints.model.scopes={gateway}"),
     *("--set", "services.researcher.autoscale.minReplicas=2,services.researcher.autoscale.maxReplicas=3"),
     *("--set", "services.researcher.autoscale.cpu=70,services.researcher.autoscale.topic=agents/researcher/inbox"),
