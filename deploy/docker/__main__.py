@@ -29,10 +29,12 @@ def _build(options: argparse.Namespace, progress: Progress) -> None:
     chosen = options.service or images.names()
     builder = find_builder()
     tags = {name: images.full_name(name, options.registry, options.tag) for name in chosen}
+    labels = [f"--label={name}={text}" for name, text in images.labels().items()]
     with images.context() as folder:
         for name, tag in tags.items():
-            arguments = images.arguments(name, options.base_image)
-            builder.build(folder, tag, arguments, shlex.split(options.options), progress)
+            arguments = images.arguments(name, options.base_image).items()
+            told = [f"--build-arg={argument}={text}" for argument, text in arguments]
+            builder.build(folder, tag, [*told, *labels, *shlex.split(options.options)], progress)
     progress.note(f"built with {builder.name}: {', '.join(tags.values())}")
     if options.save:
         builder.save([*tags.values()], options.save, progress)

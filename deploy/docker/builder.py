@@ -24,13 +24,10 @@ class Builder:
     save_command: Sequence[str]
     env: Mapping[str, str] = field(default_factory=dict)
 
-    def build(
-        self, context: Path, tag: str, arguments: Mapping[str, str], options: Sequence[str], progress: Progress
-    ) -> None:
+    def build(self, context: Path, tag: str, options: Sequence[str], progress: Progress) -> None:
         """Build an image with the Dockerfile in `context`. Raises BuilderError with the builder's last words."""
-        told = [f"--build-arg={name}={text}" for name, text in arguments.items()]
         dockerfile = f"--file={context / 'deploy/docker/Dockerfile'}"
-        command = [*self.build_command, dockerfile, f"--tag={tag}", *told, *options, str(context)]
+        command = [*self.build_command, dockerfile, f"--tag={tag}", *options, str(context)]
         self._run(f"Building {tag}", command, progress)
 
     def save(self, tags: Sequence[str], file: Path, progress: Progress) -> None:

@@ -40,11 +40,18 @@ def full_name(name: str, registry: str = "", tag: str = "") -> str:
 
 def arguments(name: str, base_image: str = "") -> dict[str, str]:
     """Return the build arguments of an image."""
-    found = {"SERVICE": name, "VERSION": version(), "REVISION": _git("rev-parse", "HEAD")}
-    found |= {"SOURCE": _public(_git("remote", "get-url", "origin"))}
-    if base_image:
-        found["BASE_IMAGE"] = base_image
-    return found | {name: os.environ[name] for name in _PIP if os.environ.get(name)}
+    base = {"BASE_IMAGE": base_image} if base_image else {}
+    return {"SERVICE": name, **base, **{name: os.environ[name] for name in _PIP if os.environ.get(name)}}
+
+
+def labels() -> dict[str, str]:
+    """Return what images say of their source, beside what the Dockerfile knows."""
+    said = {
+        "version": version(),
+        "revision": _git("rev-parse", "HEAD"),
+        "source": _public(_git("remote", "get-url", "origin")),
+    }
+    return {f"org.opencontainers.image.{name}": text for name, text in said.items() if text}
 
 
 @contextmanager

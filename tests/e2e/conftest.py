@@ -1,12 +1,12 @@
 """One real system for all end-to-end tests: daprd, Redis, placement, scheduler, every service.
 
-Tests that are marked `container_engine` are run where there is an engine with the image that they need, and are
-else told of at the end; with CI set that is a failure.
+Tests that are marked `container_engine` are run where there is an engine with the image that they need, those that
+are marked `own_engine` where one can be started, and are else told of at the end; with CI set that is a failure.
 """
 
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -14,7 +14,9 @@ import pytest
 
 from deploy.local.errors import MissingServerError
 from deploy.local.progress import Progress
+from tests.support.engine import own_engine_lacking
 from tests.support.images.debian import UsableEngine, usable_engine
+from tests.support.images.system import make_images
 from tests.support.whole import Whole, whole
 
 ENGINE = pytest.StashKey[tuple[UsableEngine, ExitStack]]()
@@ -24,12 +26,16 @@ TROUBLES = pytest.StashKey[list[str]]()
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[TROUBLES] = []
     config.addinivalue_line("markers", "container_engine(image): needs a container engine that has the image")
+    config.addinivalue_line("markers", "own_engine: needs a container engine of the tests' own")
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.option.collectonly:
+        return
+    _drop_without_own_engine(config, items)
     needing = {item: mark.args[0] for item in items if (mark := item.get_closest_marker("container_engine"))}
-    if not needing or config.option.collectonly:
+    if not needing:
         return
     running = ExitStack()
     try:
@@ -44,6 +50,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     # Those that are run come first, so that the engine is gone, and free for others, while all the others run.
     items[:] = sorted((item for item in items if item not in dropped), key=lambda item: item not in needing)
     config.hook.pytest_deselected(items=[*dropped])
+
+
+def _drop_without_own_engine(config: pytest.Config, items: list[pytest.Item]) -> None:
+    dropped = [item for item in items if item.get_closest_marker("own_engine")]
+    if dropped and (why := own_engine_lacking()):
+        config.stash[TROUBLES].append(f"{len(dropped)} tests not run, {why}")
+        items[:] = [item for item in items if item not in dropped]
+        config.hook.pytest_deselected(items=dropped)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
@@ -70,6 +84,12 @@ def images(request: pytest.FixtureRequest) -> Iterator[None]:
     with running, pytest.MonkeyPatch.context() as patch:
         patch.setenv("DOCKER_HOST", engine.address)
         yield
+
+
+@pytest.fixture(scope="session")
+def service_images() -> Mapping[str, str]:
+    """All images of the whole set, for an engine of the tests' own; the variables by which compose takes them."""
+    return make_images(Progress())
 
 
 @pytest.fixture(scope="session")

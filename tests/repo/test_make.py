@@ -13,7 +13,12 @@ from packaging.utils import canonicalize_name
 CHECKOUT = Path(__file__).resolve().parents[2]
 LOCK = (CHECKOUT / "requirements.lock").read_text()
 STAND_IN = CHECKOUT / "tests" / "support" / "servicebus"
-LOCKS = [LOCK, *((STAND_IN / f"{name}.lock").read_text() for name in ("build", "requirements"))]
+OF_IMAGES = sorted((CHECKOUT / "deploy" / "docker" / "locks").glob("*.lock"))
+LOCKS = [
+    LOCK,
+    *((STAND_IN / f"{name}.lock").read_text() for name in ("build", "requirements")),
+    *(path.read_text() for path in (*OF_IMAGES, CHECKOUT / "deploy" / "docker" / "sbom.lock")),
+]
 
 FAKE_COMMAND = """#!/bin/sh
 for argument in "$@"; do printf '<%s>\\n' "$argument"; done
@@ -215,6 +220,21 @@ def test_the_lock_fits_what_the_project_asks_for() -> None:
         name = canonicalize_name(requirement.name)
         if name != project["name"]:
             assert requirement.specifier.contains(locked.get(name, "0")), f"{requirement}: make lock"
+
+
+def test_images_get_the_versions_that_are_tested() -> None:
+    pinned = re.compile(r"(?m)^([\w.-]+)(?:\[.*?\])?==(\S+)")
+    tested = set(pinned.findall(LOCK))
+    for path in OF_IMAGES:
+        assert set(pinned.findall(path.read_text())) <= tested, f"{path.name}: make lock"
+
+
+def test_the_choices_of_images_reach_the_builder(fake: list[str]) -> None:
+    text = make(
+        "--dry-run", "images", *fake, "SERVICE=writer", "REGISTRY=x", "TAG=7", "SAVE=f", "BASE_IMAGE=b"
+    ).stdout
+    assert '-m deploy.docker writer --registry="x" --tag="7"' in text
+    assert '--base-image="b" --save="f" --options="$MAKE_BUILD"' in text
 
 
 def test_every_dependency_has_its_reason_in_the_decisions() -> None:

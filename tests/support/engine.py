@@ -9,8 +9,9 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,6 +28,16 @@ _MEND: Final = "tests run brokers in its containers (Debian: apt install docker.
 _MACHINES: Final = "unix:///var/run/docker.sock"
 _START_SECONDS: Final = 60.0
 _STOP_SECONDS: Final = 60.0
+_NO_NETWORKS: Final = (
+    "--bridge=none",
+    "--iptables=false",
+    "--ip6tables=false",
+    "--ip-forward=false",
+    "--ip-masq=false",
+)
+# In a network namespace of its own, all is its own: bridges, rules, and addresses that are for benchmarks.
+_NETWORKS: Final = ("unshare", "--net", "--", "sh", "-c", 'ip link set lo up && exec "$0" "$@"')
+_RANGES: Final = ("--bip=198.18.200.1/24", "--default-address-pool=base=198.18.208.0/20,size=24")
 
 
 def machines_address() -> str:
@@ -50,12 +61,36 @@ def engine(address: str | None = None) -> Iterator[Any]:
         yield found
 
 
+def own_engine_lacking() -> str | None:
+    """Why the tests cannot start an engine of their own, if so."""
+    if os.geteuid() != 0:
+        return "only root can start a container engine"
+    try:
+        find_program("dockerd", ["docker.io"], _MEND, Progress())
+    except MissingServerError as error:
+        return str(error)
+    return None
+
+
+@dataclass(frozen=True)
+class OwnEngine:
+    """An engine of the tests' own: where it answers, and its process."""
+
+    address: str
+    pid: int
+
+    def inside(self, *command: str) -> list[str]:
+        """The command as it is run in the engine's network, in which its containers' ports are published."""
+        return ["nsenter", f"--net=/proc/{self.pid}/ns/net", "--", *command]
+
+
 @contextmanager
-def own_engine(progress: Progress) -> Iterator[str]:
-    """The address of an engine of the tests' own, which runs with the block; only root can start one.
+def own_engine(progress: Progress, *, networks: bool = False) -> Iterator[OwnEngine]:
+    """An engine of the tests' own, which runs with the block; only root can start one.
 
     Its images are kept in the user's cache, one run at a time uses it, and it touches nothing of the machine's
-    network. Raises MissingServerError where it cannot be installed, does not start or end, or leaves what cannot be
+    network: its containers have the machine's own or none, or `networks` among themselves, from which nothing leads
+    outside. Raises MissingServerError where it cannot be installed, does not start or end, or leaves what cannot be
     removed.
     """
     program = find_program("dockerd", ["docker.io"], _MEND, progress)
@@ -63,34 +98,36 @@ def own_engine(progress: Progress) -> Iterator[str]:
     with locked(folder, progress, "the container engine"):
         place = Path(tempfile.mkdtemp(prefix="dovecote-engine-"))
         try:
-            with _running(program, place, folder / "data") as address:
-                yield address
+            if networks:
+                find_program(
+                    "ip", ["iproute2"], "networks of containers need it (Debian: apt install iproute2)", progress
+                )
+                command = [*_NETWORKS, str(program), *_RANGES]
+            else:
+                command = [str(program), *_NO_NETWORKS]
+            with _running(command, place, folder / "data") as running:
+                yield running
         finally:
             _remove(place)
 
 
 @contextmanager
-def _running(program: Path, place: Path, data: Path) -> Iterator[str]:
+def _running(program: Sequence[str], place: Path, data: Path) -> Iterator[OwnEngine]:
     address = f"unix://{place}/socket"
     command = [
         *die_with_parent(signal.SIGTERM),
-        str(program),
+        *program,
         f"--host={address}",
         f"--data-root={data}",
         f"--exec-root={place}/run",
         f"--pidfile={place}/pid",
-        "--bridge=none",
-        "--iptables=false",
-        "--ip6tables=false",
-        "--ip-forward=false",
-        "--ip-masq=false",
     ]
     log = place / "log"
     with log.open("wb") as output:
         process = subprocess.Popen(command, stdout=output, stderr=output, start_new_session=True)
     try:
         _wait(process, address, log)
-        yield address
+        yield OwnEngine(address, process.pid)
     finally:
         _end(process)
 

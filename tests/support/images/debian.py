@@ -51,8 +51,8 @@ def usable_engine(progress: Progress) -> Iterator[UsableEngine]:
         only = "and only root can start another engine"
         yield UsableEngine(machines_address(), {name: f"{reason}, {only}" for name, reason in reasons.items()})
     else:
-        with own_engine(progress) as address:
-            yield UsableEngine(address, _make_images(address, progress))
+        with own_engine(progress) as own:
+            yield UsableEngine(own.address, _make_images(own.address, progress))
 
 
 def _make_images(address: str, progress: Progress) -> dict[str, str]:
@@ -61,14 +61,14 @@ def _make_images(address: str, progress: Progress) -> dict[str, str]:
     for image in dict.fromkeys(IMAGES.values()):
         try:
             with engine(address) as client:
-                if not _has(client, image.name):
-                    _make(client, image, progress)
+                make_image(client, image, progress)
         except (MissingServerError, DockerException, OSError) as error:
             reasons[image.name] = f"the image {image.name} cannot be made: {error}"
     return reasons
 
 
-def _has(client: Any, name: str) -> bool:
+def has_image(client: Any, name: str) -> bool:
+    """Whether the engine has an image of that name."""
     try:
         client.images.get(name)
     except NotFound:
@@ -76,8 +76,11 @@ def _has(client: Any, name: str) -> bool:
     return True
 
 
-def _make(client: Any, image: Image, progress: Progress) -> None:
-    if not _has(client, _BASE):
+def make_image(client: Any, image: Image, progress: Progress) -> None:
+    """Make an image of Debian's packages, unless the engine has it."""
+    if has_image(client, image.name):
+        return
+    if not has_image(client, _BASE):
         _make_base(client, progress)
     with tempfile.TemporaryDirectory() as name, progress.step(f"Making the image {image.name}"):
         folder = Path(name)
