@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
+from packaging.utils import canonicalize_name
 
 from deploy.docker import images
 from deploy.local.progress import Progress
@@ -39,7 +40,7 @@ def started(client: Any) -> Iterator[Mapping[str, Any]]:
                 read_only=True,
                 cap_drop=["ALL"],
                 security_opt=["no-new-privileges:true"],
-                tmpfs={"/tmp": "", "/data": ""},
+                tmpfs={"/tmp": "", "/data": "uid=65532,gid=65532,mode=0700"},
                 network_mode="none",
                 healthcheck={"interval": 2 * SECOND},
             )
@@ -84,7 +85,7 @@ def test_an_image_has_its_locked_packages_their_list_and_nothing_to_install_or_c
     container = started[name]
     assert container.exec_run(["sh", "-c", FAILING]).exit_code == 0
     listed = json.loads(container.exec_run(["cat", "/app/sbom.cdx.json"]).output)
-    found = {(part["name"].lower(), part["version"]) for part in listed["components"]}
+    found = {(canonicalize_name(part["name"]), part["version"]) for part in listed["components"]}
     locks = images.CHECKOUT / "deploy/docker/locks"
     texts = [path.read_text() for path in (locks / "library.lock", locks / f"{name}.lock") if path.exists()]
     locked = {pair for text in texts for pair in re.findall(r"(?m)^([\w.-]+)(?:\[.*?\])?==(\S+)", text)}

@@ -51,6 +51,12 @@ def test_only_the_gateway_is_published_and_on_the_loopback_alone() -> None:
         assert all(re.match(r"\$\{\w+:-127\.0\.0\.1:", port) for port in ports), name
 
 
+def test_prometheus_reads_every_sidecar() -> None:
+    read = yaml.safe_load((CHECKOUT / "deploy/observability/prometheus.yml").read_text())["scrape_configs"]
+    targets = {target for job in read for row in job["static_configs"] for target in row["targets"]}
+    assert targets == {*(f"{app}-pod:9090" for app in APPS), "collector:8889"}
+
+
 def test_sidecars_have_the_flags_of_the_run_file() -> None:
     sidecar = yaml.safe_load((CHECKOUT / "deploy/compose/sidecar.yml").read_text())["services"]["sidecar"]
     flags = {flag.partition("=")[0]: flag.partition("=")[2] for flag in sidecar["entrypoint"]}

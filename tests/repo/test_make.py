@@ -227,6 +227,9 @@ def test_images_get_the_versions_that_are_tested() -> None:
     tested = set(pinned.findall(LOCK))
     for path in OF_IMAGES:
         assert set(pinned.findall(path.read_text())) <= tested, f"{path.name}: make lock"
+    project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]
+    library = {name for name, _ in pinned.findall((OF_IMAGES[0].parent / "library.lock").read_text())}
+    assert {canonicalize_name(Requirement(row).name) for row in project["dependencies"]} <= library, "make lock"
 
 
 def test_the_choices_of_images_reach_the_builder(fake: list[str]) -> None:
