@@ -114,8 +114,10 @@ class App:
         running.stopping = self.traffic.leaving = True
         if settings.stop_delay:
             await asyncio.sleep(settings.stop_delay)
-            await running.finish()
-            await running.ports.release()
+            try:
+                await running.finish()
+            finally:
+                await running.ports.release()
         await self.traffic.quiet(settings.stop_timeout)
         self.tap.end()
 

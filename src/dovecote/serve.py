@@ -7,6 +7,7 @@ the module its bridge is served in its place, which moves its messages (dovecote
 import asyncio
 import contextlib
 import importlib
+import logging
 import socket
 import sys
 import time
@@ -20,6 +21,8 @@ from dovecote.dapr.bridge import bridge_of
 from dovecote.errors import ConfigurationError
 from dovecote.logs import configure
 from dovecote.settings import get_settings
+
+log = logging.getLogger(__name__)
 
 _LOOK: Final = 0.1  # seconds between two looks at whether the user is in a hurry
 
@@ -68,7 +71,8 @@ class Server(uvicorn.Server):
             retiring = asyncio.ensure_future(self._retire())
             while not (retiring.done() or self.force_exit):
                 await asyncio.wait([retiring], timeout=_LOOK)
-            retiring.cancel()
+            if not retiring.cancel() and (error := retiring.exception()):
+                log.error("the app did not retire in order", exc_info=error)
         if self.config.timeout_graceful_shutdown:
             left = self.config.timeout_graceful_shutdown - int(time.monotonic() - begun)
             self.config.timeout_graceful_shutdown = max(1, left)

@@ -9,6 +9,8 @@ import pytest
 from deploy.local.errors import NotReadyError
 from deploy.local.runfile import load_run_file
 from deploy.local.system import System
+from tests.support.scale import scale
+from tests.support.stock_clients import stock_client
 from tests.support.whole import CHECKOUT, Whole, whole
 
 pytestmark = pytest.mark.timeout(600)
@@ -48,13 +50,21 @@ def test_a_call_that_passes_by_the_sidecar_is_refused(system: System) -> None:
     assert httpx.get(f"{system.url('researcher')}/dapr/subscribe").status_code == 401
 
 
+def test_the_answers_of_an_external_tool_are_heard(system: System) -> None:
+    header = {"dapr-api-token": TOKENS["APP_API_TOKEN"]}
+    body = {"arguments": {"what": "anvil"}}
+    with scale(stock_client("redis", system.env)):
+        answer = httpx.post(f"{system.url()}/tools/scale", json=body, headers=header, timeout=60)
+    assert answer.json() == {"result": {"grams": 5}, "error": None}
+
+
 def test_an_app_that_has_another_token_than_its_sidecar_says_so(tmp_path: Path) -> None:
     [calculator] = load_run_file(CHECKOUT / "dapr.yaml").select(["calculator"])
     app = calculator.model_copy(update={"env": {"DAPR_API_TOKEN": "another"}})
     system = System(CHECKOUT, tmp_path, apps=[app], env=TOKENS, with_model=False)
     system.start()
     try:
-        with pytest.raises(NotReadyError, match=r"invalid api token \(it has another DAPR_API_TOKEN than the app"):
+        with pytest.raises(NotReadyError, match="the sidecar has another DAPR_API_TOKEN than the app"):
             system.wait_ready(8)
     finally:
         system.stop()

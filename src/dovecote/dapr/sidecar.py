@@ -19,6 +19,7 @@ MODEL: Final = "llm"
 COMPONENTS: Final = (PUBSUB, URGENT, NEWS, STATESTORE, MODEL)
 
 _POLL: Final = 0.05
+_WRONG_TOKEN: Final = b"invalid api token"  # what the sidecar says itself; an app would say it as a problem
 
 
 class Sidecar:
@@ -53,11 +54,14 @@ class Sidecar:
             async with self._session.request(
                 verb, self._base + path, data=data, headers=sent, timeout=aiohttp.ClientTimeout(total=limit)
             ) as response:
-                return response.status, await response.read()
+                status, answer = response.status, await response.read()
         except TimeoutError as error:
             raise UnavailableError(f"{path} did not answer within {limit:g} s") from error
         except aiohttp.ClientError as error:
             raise UnavailableError(f"the sidecar at {self._base} does not answer: {error}") from error
+        if status == HTTPStatus.UNAUTHORIZED and answer.strip() == _WRONG_TOKEN:
+            raise UnavailableError(f"{path}: the sidecar has another DAPR_API_TOKEN than the app")
+        return status, answer
 
     async def metadata(self) -> dict[str, Any]:
         """What the sidecar has loaded: components, subscriptions, workers."""
@@ -98,7 +102,5 @@ class Sidecar:
 
 def failure(what: str, status: int, body: bytes) -> DovecoteError:
     """The error of a call to the sidecar that did not succeed."""
-    text = f"{what}: the sidecar answered {status}: {body[:500].decode(errors='replace').strip()}"
-    if status == HTTPStatus.UNAUTHORIZED:
-        return UnavailableError(f"{text} (it has another DAPR_API_TOKEN than the app)")
-    return UnavailableError(text)
+    text = body[:500].decode(errors="replace")
+    return UnavailableError(f"{what}: the sidecar answered {status}: {text}")
