@@ -19,6 +19,11 @@ else
   set -- "$@" --set dapr_sidecar_injector.webhookFailurePolicy=Fail
   # With this, pods fit the Pod Security Standard "restricted".
   set -- "$@" --set dapr_sidecar_injector.sidecarDropALLCapabilities=true
+  # By default they ask for no processor time, get none on a node whose cores are busy, and the schedulers lose their quorum,
+  # and end ("runner manager already started").
+  for part in scheduler placement sentry operator sidecar_injector; do
+    set -- "$@" --set "dapr_$part.resources.requests.cpu=50m"
+  done
   if [ -n "${DAPR_CHART:-}" ]; then
     set -- "$DAPR_CHART" "$@"
   else
