@@ -67,8 +67,9 @@ class LoadPod:
     def close(self) -> None:
         """Follow the pod no more."""
         self._process.kill()
-        self._process.wait()
         self._reader.join()
+        with self._process:
+            pass  # waits for it, and closes its pipe
 
     def _read(self) -> None:
         assert self._process.stdout
@@ -105,6 +106,8 @@ def load(namespace: Namespace, image: str, gateway: str, labels: Mapping[str, st
                     "name": _NAME,
                     "image": image,
                     "command": ["python3", "-u", "/load/load.py", gateway, str(RATE)],
+                    # With nothing asked for, it would be the first to wait on a busy node.
+                    "resources": {"requests": {"cpu": "100m", "memory": "64Mi"}, "limits": {"memory": "256Mi"}},
                     "securityContext": {
                         "allowPrivilegeEscalation": False,
                         "readOnlyRootFilesystem": True,

@@ -78,7 +78,7 @@ class Release:
 
     def dead_letters(self) -> list[str]:
         """Every message that was given up, as the recorder keeps it in the state store."""
-        script = 'redis-cli --no-auth-warning -a "$REDIS_PASSWORD" '
+        script = 'redis-cli --no-auth-warning -a "$BROKER_PASSWORD" '
         keys = self.namespace.executed("state-0", "sh", "-c", f"{script} --scan --pattern '*deadletter:*'")
         letters = []
         for key in keys.split():
