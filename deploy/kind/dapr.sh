@@ -17,6 +17,9 @@ else
   [ -z "${DAPR_REGISTRY:-}" ] || set -- "$@" --set "global.registry=$DAPR_REGISTRY"
   # Chart and images are of one version; a pod must not come up without its sidecar.
   set -- "$@" --set dapr_sidecar_injector.webhookFailurePolicy=Fail
+  # But where the injector is away, its own pods, and those of the cluster, must come up without asking it.
+  expression='dapr_sidecar_injector.namespaceSelector.matchExpressions[0]'
+  set -- "$@" --set "$expression.key=kubernetes.io/metadata.name,$expression.operator=NotIn,$expression.values={kube-system,dapr-system}"
   # With this, pods fit the Pod Security Standard "restricted".
   set -- "$@" --set dapr_sidecar_injector.sidecarDropALLCapabilities=true
   # By default they ask for no processor time, get none on a node whose cores are busy, and the schedulers lose their quorum,
