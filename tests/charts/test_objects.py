@@ -16,6 +16,7 @@ combinations = pytest.mark.parametrize(("broker", "environment"), COMBINATIONS)
 # Everything that is off by default, at once.
 ALL_ON = (
     *("--set", "ingress.enabled=true,ingress.tlsSecret=tls,httpRoute.enabled=true,tokens.enabled=true"),
+    *("--set", "image.pullSecrets={mine}"),
     *("--set", "monitoring.serviceMonitor.enabled=true,monitoring.dashboard.enabled=true"),
     *("--set", "networkPolicy.enabled=true,autoscaling.enabled=true"),
     *("--set", "httpEndpoints.model.baseUrl=https://example.com,httpEndpoints.model.scopes={gateway}"),
