@@ -83,7 +83,7 @@ def faults(number: int, result: dict[str, Any], journal: str) -> list[str]:
     calls = [step["agent"] for step in result["steps"] if step["kind"] == "model"]
     if sorted(calls) != MODEL_CALLS:
         found.append(f"model calls by {calls}")
-    if journal.count("\nevent: result") != 1:
+    if journal.splitlines().count("event: result") != 1:
         found.append(f"its journal has not one result: {journal[-500:]!r}")
     return found
 
