@@ -6,11 +6,15 @@ import argparse
 import shlex
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Final
 
 from deploy.docker import images
 from deploy.docker.builder import BuilderError, find_builder
 from deploy.local.progress import Progress
+
+_AT_ONCE: Final = 3
 
 
 def main(given: Sequence[str] | None = None) -> int:
@@ -30,11 +34,16 @@ def _build(options: argparse.Namespace, progress: Progress) -> None:
     builder = find_builder()
     tags = {name: images.full_name(name, options.registry, options.tag) for name in chosen}
     labels = [f"--label={name}={text}" for name, text in images.labels().items()]
-    with images.context() as folder:
-        for name, tag in tags.items():
+    with images.context() as folder, ThreadPoolExecutor(_AT_ONCE) as pool:
+
+        def build(name: str) -> None:
             arguments = images.arguments(name, options.base_image).items()
             told = [f"--build-arg={argument}={text}" for argument, text in arguments]
-            builder.build(folder, tag, [*told, *labels, *shlex.split(options.options)], progress)
+            builder.build(folder, tags[name], [*told, *labels, *shlex.split(options.options)], progress)
+
+        # What the first has made for all is not made again.
+        build(chosen[0])
+        list(pool.map(build, chosen[1:]))
     progress.note(f"built with {builder.name}: {', '.join(tags.values())}")
     if options.save:
         builder.save([*tags.values()], options.save, progress)

@@ -38,7 +38,8 @@ def test_every_image_is_built_with_its_name_and_saved_with_the_others(place: Pat
     )
     *builds, saved = journal(place)
     assert len(builds) == len(images.names()) == 11
-    for name, line in zip(images.names(), builds, strict=True):
+    for name in images.names():
+        [line] = [line for line in builds if f"SERVICE={name} " in line]
         assert line.startswith("docker  buildx build --load --file=")
         assert f" --tag=example.org/team/dovecote/{name}:7 --build-arg=SERVICE={name} " in line
         assert " --network=host " in line
