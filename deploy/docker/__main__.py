@@ -14,7 +14,7 @@ from deploy.docker import images
 from deploy.docker.builder import BuilderError, find_builder
 from deploy.local.progress import Progress
 
-_AT_ONCE: Final = 3
+_AT_ONCE: Final = 2
 
 
 def main(given: Sequence[str] | None = None) -> int:
