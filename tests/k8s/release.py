@@ -54,9 +54,11 @@ class Release:
         return self.namespace.helm("test", _NAME, "--logs", "--timeout", "3m")
 
     def uninstall(self) -> None:
-        """Take the release away, and wait for its pods to be gone."""
+        """Take the release away, and wait for its pods to be gone; the one of the last `test` is left by Helm."""
         self.namespace.helm("uninstall", _NAME, "--wait", "--timeout", "3m")
-        self.namespace.kubectl("wait", "--for=delete", "pod", "--all", "--timeout=120s", seconds=130)
+        self.namespace.kubectl(
+            "wait", "--for=delete", "pod", "--selector", f"{APP}!=question", "--timeout=120s", seconds=130
+        )
 
     def pods(self, app: str) -> list[dict[str, Any]]:
         """The pods of an app that are not on their way out."""
