@@ -9,8 +9,10 @@ from pydantic import JsonValue
 
 from dovecote import App, TaskResult
 from dovecote.errors import TooLargeError
+from dovecote.messages import new_id
 from services.contracts.tasks import Question
 from services.gateway.external import ExternalTools
+from services.gateway.orchestrator import ask_orchestrator
 from services.gateway.stream import follow
 
 gateway = App("gateway")
@@ -32,16 +34,14 @@ async def ask(ask: Ask) -> JsonValue:
             f"the question has {len(ask.question)} characters; {limit} are taken", mend="ask a shorter one"
         )
     metadata: dict[str, JsonValue] = {"docs": ask.docs} if ask.docs else {}
-    task: JsonValue = {"content": {"question": ask.question}, "metadata": metadata}
-    return await gateway.running.ports.invoke("orchestrator", "tasks", task)
+    task: JsonValue = {"id": new_id(), "content": {"question": ask.question}, "metadata": metadata}
+    return await ask_orchestrator(gateway, "tasks", task)
 
 
 @gateway.public.get("/tasks/{task_id}")
 async def status(task_id: str) -> TaskResult:
     """Where a task stands, and its answer once it is there."""
-    return TaskResult.model_validate(
-        await gateway.running.ports.invoke("orchestrator", f"tasks/{task_id}", verb="GET")
-    )
+    return TaskResult.model_validate(await ask_orchestrator(gateway, f"tasks/{task_id}", verb="GET"))
 
 
 @gateway.public.get("/tasks/{task_id}/events", response_class=EventSourceResponse)

@@ -10,6 +10,7 @@ from pydantic import JsonValue, TypeAdapter
 
 from dovecote import App, TaskEvent, TaskResult
 from dovecote.errors import UnavailableError
+from services.gateway.orchestrator import ask_orchestrator
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +42,7 @@ async def follow(gateway: App, task_id: str, seen: int) -> AsyncIterator[ServerS
         if rows:
             await asyncio.sleep(_BREATH)
         else:
-            known = TaskResult.model_validate(await invoke("orchestrator", f"tasks/{task_id}", verb="GET"))
+            known = TaskResult.model_validate(await ask_orchestrator(gateway, f"tasks/{task_id}", verb="GET"))
             if known.status != "running":
                 yield ServerSentEvent(data=known, event="result")
                 return

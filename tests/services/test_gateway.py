@@ -1,5 +1,6 @@
 """The gateway's answers to what is wrong."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -14,10 +15,12 @@ from services.orchestrator.main import orchestrator
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
+_SETTINGS = Settings(max_question=50, agent_wait=0)
+
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def net() -> AsyncIterator[Network]:
-    async with Network([directory, gateway, orchestrator], settings=Settings(max_question=50)) as network:
+    async with Network([directory, gateway, orchestrator], settings=_SETTINGS) as network:
         yield network
 
 
@@ -76,6 +79,19 @@ async def test_without_the_orchestrator_the_door_says_that_it_is_away(net: Netwo
     async with net.http("gateway") as http:
         answer = await http.post("/tasks", json={"question": "Why?"})
     _is_problem(answer, 503, "AgentUnavailableError", "'orchestrator' cannot be reached")
+
+
+async def test_a_question_waits_for_an_orchestrator_that_is_away_and_is_one_task() -> None:
+    settings = _SETTINGS.model_copy(update={"agent_wait": 20})
+    async with Network([directory, gateway, orchestrator], settings=settings) as net, net.http("gateway") as http:
+        await net.stop("orchestrator")
+        asked = asyncio.create_task(http.post("/tasks", json={"question": "Why?"}))
+        assert (await http.get("/healthz")).status_code == 200
+        assert not asked.done()
+        await net.start("orchestrator")
+        answer = await asked
+        assert answer.status_code == 202, answer.text
+        assert net.workflows("orchestrator").instances() == [answer.json()["task_id"]]
 
 
 async def test_health_and_readiness_are_told(net: Network) -> None:
