@@ -235,6 +235,15 @@ def test_a_stream_that_breaks_off_is_taken_up_where_it_was(
     assert "503: the orchestrator is away" in err
 
 
+def test_a_task_that_is_silent_for_a_while_is_followed(
+    gateway: FakeGateway, capfd: pytest.CaptureFixture[str]
+) -> None:
+    silence = ": still running\n\n"
+    gateway.streams = [event(1, "started", text="researcher is thinking") + 2 * silence + result(RESULT)]
+    assert run("ask", "How much oil?") == 0
+    assert "It burns 14 litres" in capfd.readouterr().out
+
+
 def test_a_gateway_that_dies_after_the_question_is_tried_until_the_time_is_over(
     gateway: FakeGateway, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -70,7 +70,9 @@ class Gateway:
         async with self._client.stream("GET", f"/tasks/{task_id}/events", headers=headers) as response:
             await _checked(response)
             async for event in EventSource(response).aiter_sse():
-                yield event
+                # Comments come as events without data once an id is known, where the standard says they are none.
+                if event.data:
+                    yield event
 
     async def _json(self, verb: str, path: str, body: Any = None) -> Any:
         try:
