@@ -53,7 +53,11 @@ def tail(system: Whole, *patterns: str) -> Iterator[Tail]:
         for reader in readers:
             reader.start()
         try:
-            wait_until(lambda: any("Looking on at" in note for note in told.notes), "the tail", 30)
+            try:
+                wait_until(lambda: any("Looking on at" in note for note in told.notes), "the tail", 60)
+            except AssertionError as error:
+                error.add_note(f"it says {told.notes}")
+                raise
             yield told
         finally:
             process.send_signal(signal.SIGINT)
