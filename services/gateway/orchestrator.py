@@ -17,7 +17,8 @@ async def ask_orchestrator(
 ) -> JsonValue:
     """What the orchestrator answers; UnavailableError if it is away for longer than `agent_wait` seconds.
 
-    Until then it is asked again. That does no harm, since a task that is started brings its id.
+    Until then it is asked again. That does no harm, since a task that is started brings its id. The sidecar tries
+    again as well, but only at the address that it looked up first, which a new pod has not.
     """
     running = gateway.running
     patient_until = time.monotonic() + running.settings.agent_wait

@@ -202,12 +202,13 @@ class Running:
 
     async def finish(self) -> None:
         """Say that the app leaves, and finish what was begun; a second call does nothing."""
+        if self._end.is_set():
+            return
         self.stopping = True
         self._end.set()
-        life, self._life = self._life, None
         try:
-            if life:
-                await life
+            if self._life:
+                await self._life
         finally:
             await self.ports.drain(self.settings.stop_timeout)
             await self.feed.flush()

@@ -24,7 +24,7 @@ class Traced:
         headers = Headers(scope=scope) if scope["type"] == "http" else {}
         if "traceparent" not in headers:
             return await self._app(scope, receive, send)
-        token = context.attach(_W3C.extract(dict(headers)))
+        token = context.attach(_W3C.extract(headers))
         try:
             return await self._app(scope, receive, send)
         finally:

@@ -9,9 +9,11 @@ import yaml
 
 from deploy.local.helm import find_helm
 from deploy.local.progress import Progress
+from deploy.local.runfile import load_run_file
 from tests.support.checkout import ROOT
 
 CHART = ROOT / "charts" / "dovecote"
+APPS = sorted(app.app_id for app in load_run_file(ROOT / "dapr.yaml").apps)
 BROKERS = sorted(
     path.stem.removeprefix("values-") for path in CHART.glob("values-*.yaml") if "prod" not in path.stem
 )

@@ -3,12 +3,9 @@
 from typing import Any
 
 import pytest
-import yaml
 
-from tests.charts.rendering import BROKERS, NAMESPACE, Object, of_kind, pods, rendered, values
-from tests.support.checkout import ROOT
+from tests.charts.rendering import APPS, BROKERS, NAMESPACE, Object, of_kind, pods, rendered, values
 
-APPS = sorted(row["appID"] for row in yaml.safe_load((ROOT / "dapr.yaml").read_text(encoding="utf-8"))["apps"])
 # caller, callee, verb, path: what the code does.
 CALLS = [
     ("gateway", "orchestrator", "POST", "tasks"),

@@ -5,10 +5,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.charts.rendering import BROKERS, CHART, GIVEN, Object, of_kind, refusal, rendered, run, values
+from tests.charts.rendering import APPS, BROKERS, CHART, Object, of_kind, refusal, rendered, run, values
 from tests.support.checkout import ROOT
 
-APPS = sorted(row["appID"] for row in yaml.safe_load((ROOT / "dapr.yaml").read_text(encoding="utf-8"))["apps"])
 TLS = [f"{broker}-tls" for broker in ("redis", "mqtt", "kafka", "rabbitmq")]
 OUTSIDE = ("--set", "broker.internal=false,broker.existingSecret=mine")
 
@@ -149,4 +148,3 @@ def test_passwords_are_generated_where_none_is_given() -> None:
     assert all(len(password) == 24 for password in generated)
     assert generated[0] != generated[1]
     assert "given" not in generated
-    assert GIVEN

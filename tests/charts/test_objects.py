@@ -6,9 +6,8 @@ import re
 import pytest
 import yaml
 
-from deploy.local.runfile import load_run_file
 from tests.charts.golden_texts import golden, path_of
-from tests.charts.rendering import CHART, COMBINATIONS, KUBERNETES, of_kind, pods, rendered, run, values
+from tests.charts.rendering import APPS, CHART, COMBINATIONS, KUBERNETES, of_kind, pods, rendered, run, values
 from tests.charts.schemas import FOREIGN, VERSIONS, faults
 from tests.support.checkout import ROOT
 
@@ -59,9 +58,8 @@ def test_a_wrong_object_does_not_fit() -> None:
 
 def test_the_services_are_the_apps_of_the_run_file() -> None:
     listed = yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8"))["services"]
-    apps = {app.app_id for app in load_run_file(ROOT / "dapr.yaml").apps}
-    assert {name for name, row in listed.items() if row.get("sidecar", True)} == apps
-    assert listed.keys() - apps == {"demo-model"}
+    assert sorted(name for name, row in listed.items() if row.get("sidecar", True)) == APPS
+    assert listed.keys() - APPS == {"demo-model"}
 
 
 def test_the_images_are_of_the_projects_version() -> None:

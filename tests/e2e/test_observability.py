@@ -11,7 +11,6 @@ import httpx
 import pytest
 import yaml
 
-from deploy.local.runfile import load_run_file
 from tests.support.checkout import changeable_checkout
 from tests.support.otlp import Span, SpanReceiver
 from tests.support.waiting import wait_until
@@ -100,13 +99,6 @@ def test_each_measure_of_the_dashboard_is_one_that_sidecars_make(traced: Whole) 
         ]
 
     wait_until(lambda: not missing(), f"measures, at first {missing()}", 30)
-
-
-def test_prometheus_asks_the_sidecar_of_every_service() -> None:
-    jobs = yaml.safe_load((FOLDER / "prometheus.yml").read_text())["scrape_configs"]
-    [targets] = next(job for job in jobs if job["job_name"] == "dapr")["static_configs"]
-    apps = [app.app_id for app in load_run_file(CHECKOUT / "dapr.yaml").apps]
-    assert targets["targets"] == [f"{app}-pod:9090" for app in apps]
 
 
 @pytest.mark.parametrize("path", sorted(FOLDER.rglob("*.y*ml")), ids=lambda path: path.name)

@@ -11,6 +11,7 @@ from deploy.local.runfile import load_run_file
 from deploy.local.system import System
 from tests.support.scale import scale
 from tests.support.stock_clients import stock_client
+from tests.support.waiting import wait_until
 from tests.support.whole import CHECKOUT, Whole, whole
 
 pytestmark = pytest.mark.timeout(600)
@@ -64,7 +65,16 @@ def test_an_app_that_has_another_token_than_its_sidecar_says_so(tmp_path: Path) 
     system = System(CHECKOUT, tmp_path, apps=[app], env=TOKENS, with_model=False)
     system.start()
     try:
-        with pytest.raises(NotReadyError, match="the sidecar has another DAPR_API_TOKEN than the app"):
-            system.wait_ready(8)
+        reason = "the sidecar has another DAPR_API_TOKEN than the app"
+        wait_until(lambda: reason in _readiness(system), "the app to know why it is not ready", 60, interval=0.2)
+        with pytest.raises(NotReadyError, match=reason):
+            system.wait_ready(1)
     finally:
         system.stop()
+
+
+def _readiness(system: System) -> str:
+    try:
+        return httpx.get(f"{system.url('calculator')}/readyz").text
+    except httpx.TransportError as error:
+        return str(error)

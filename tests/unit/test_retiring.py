@@ -65,7 +65,7 @@ async def test_an_app_that_ends_its_sidecar_finishes_first_and_closes_its_port_l
         assert await ending.app.running.missing() == ["stopping"]
         await retiring
         assert ending.order == ["lifespan", "activities", "sidecar"]
-    assert ending.order == ["lifespan", "activities", "sidecar", "activities", "connection"]
+    assert ending.order == ["lifespan", "activities", "sidecar", "connection"]
 
 
 async def test_an_app_whose_sidecar_somebody_else_ends_finishes_after_its_port_is_closed() -> None:

@@ -142,10 +142,7 @@ class DaprWorkflows:
         """Finish the activities that were begun, for `limit` seconds at most, and begin no more.
 
         What is cut off or was not begun is handed out again, here after the next start or to another replica.
-        A second call returns at once.
         """
-        if self._stopping:
-            return
         self._stopping = True
         if self._begun:
             await asyncio.wait(self._begun, timeout=limit)
