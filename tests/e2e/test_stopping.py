@@ -53,6 +53,10 @@ def stopped(system: System) -> Iterator[str]:
     system.wait_ready()
 
 
+def finished(done: Path) -> set[str]:
+    return {file.name for file in done.iterdir()}
+
+
 async def gone(system: System, name: str) -> None:
     await eventually(lambda: system.pid(name) is None, f"the end of {name}", 60)
 
@@ -98,4 +102,4 @@ async def test_a_stop_under_load_loses_nothing_and_refuses_nobody(
     if way is not sidecar_last:  # which goes on delivering while it ends, and delivers that again elsewhere
         assert "connection refused" not in system.log(f"{stopped}-daprd")
         assert "Traceback" not in system.log(stopped)
-    await eventually(lambda: set(load.published) <= set(os.listdir(done)), "all tasks done", CONSUMED_ANEW)
+    await eventually(lambda: set(load.published) <= finished(done), "all tasks done", CONSUMED_ANEW)
