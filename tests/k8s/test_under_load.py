@@ -94,9 +94,11 @@ def test_killed_pods_lose_nothing(release: Release) -> None:
     checked(release, f"pods killed: {', '.join(killed)}", report)
 
 
-def test_a_restarted_broker_loses_nothing(release: Release) -> None:
+@pytest.mark.parametrize("servers", [("broker-0",), ("broker-0", "state-0")], ids=" and ".join)
+def test_restarted_servers_lose_nothing(release: Release, servers: tuple[str, ...]) -> None:
     with release.load() as asked:
-        release.namespace.kubectl("delete", "pod", "broker-0", "--wait=false")
+        asked.more_answers(5)
+        release.namespace.kubectl("delete", "pod", *servers, "--wait=false")
         asked.more_answers()
         report = asked.finish()
-    checked(release, "broker's pod restarted", report)
+    checked(release, f"restarted: {', '.join(servers)}", report)
