@@ -4,11 +4,12 @@ from dovecote import topics
 from dovecote.agent import Agent
 from dovecote.app import App
 from dovecote.budget import Budget
+from dovecote.bus import Bus
 from dovecote.errors import DovecoteError, Reject, ToolError
 from dovecote.messages import Message, MessageType, Priority
 from dovecote.orchestrator import Orchestrator
 from dovecote.plan import PlanContext
-from dovecote.ports import Bus, Write
+from dovecote.ports import Write
 from dovecote.results import AgentResult, Source, Step, TaskEvent, TaskResult, cited
 from dovecote.tools import Call, Tools
 

@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
+from dovecote.bus import Bus
 from dovecote.dapr import connect
 from dovecote.directory import Directory, Kind, Registrar, Registration, keep_lease
 from dovecote.errors import ConfigurationError, DovecoteError, InvalidInputError, NotFoundError
@@ -63,6 +64,7 @@ class App:
         self.tools: list[ToolSpec] = []
         self.router = APIRouter()
         self.public = APIRouter()  # routes that are open also where the app demands a token of its sidecar
+        self.bus = Bus(self)
         self.tap = Tap()
         self.traffic = Traffic()
         self.subscriptions: list[Subscription] = []

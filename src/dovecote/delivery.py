@@ -16,7 +16,7 @@ from dovecote import topics
 from dovecote.classes import class_of
 from dovecote.errors import DovecoteError, InvalidInputError, TooLargeError, outcome
 from dovecote.messages import Message, MessageType
-from dovecote.ports import Bus, Subscription
+from dovecote.ports import Publisher, Subscription
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ class Deliveries:
     At most `limit` run at once, and as many for what is urgent, so that it does not wait for the others.
     """
 
-    def __init__(self, app_id: str, bus: Bus, limit: int) -> None:
+    def __init__(self, app_id: str, bus: Publisher, limit: int) -> None:
         self._app_id = app_id
         self._bus = bus
         self._slots = {urgent: asyncio.Semaphore(limit) for urgent in (False, True)}

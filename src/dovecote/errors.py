@@ -15,10 +15,12 @@ DovecoteError
 └── UnavailableError         not now; trying again may help
     ├── ModelUnavailableError
     ├── AgentUnavailableError
+    ├── BatchError           some messages of a batch were not taken
     └── DeadlineError        the answer did not come in time
 """
 
-from typing import Final, Literal
+from collections.abc import Mapping
+from typing import Final, Literal, Self
 
 
 class DovecoteError(Exception):
@@ -83,6 +85,21 @@ class ModelUnavailableError(UnavailableError):
 
 class AgentUnavailableError(UnavailableError):
     """No running agent or tool has that name or capability."""
+
+
+class BatchError(UnavailableError):
+    """Some messages of a batch were not taken; `failed` has the reason of each, by the message's id."""
+
+    def __init__(self, message: str, *, mend: str = "", failed: Mapping[str, str] | None = None) -> None:
+        super().__init__(message, mend=mend)
+        self.failed = dict(failed or {})
+
+    @classmethod
+    def of(cls, topic: str, count: int, failed: Mapping[str, str]) -> Self:
+        """The error of a batch of so many messages to a topic, in which the first reason is told."""
+        first, reason = next(iter(failed.items()))
+        text = f"{len(failed)} of {count} messages to {topic!r} were not taken; the first was {first!r}: {reason}"
+        return cls(text, mend="publish those in `failed` again: their ids stay the same", failed=failed)
 
 
 class DeadlineError(UnavailableError):

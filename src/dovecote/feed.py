@@ -7,7 +7,7 @@ from typing import Final
 
 from dovecote import topics
 from dovecote.errors import DovecoteError, TooLargeError
-from dovecote.ports import Bus
+from dovecote.ports import Publisher
 from dovecote.results import TaskEvent
 
 log = logging.getLogger(__name__)
@@ -18,7 +18,7 @@ _LINGER: Final = 0.03  # seconds that an event waits for others to go with it
 class Feed:
     """Publishes task events in the order they were told; `close` waits for the last one."""
 
-    def __init__(self, bus: Bus) -> None:
+    def __init__(self, bus: Publisher) -> None:
         self._bus = bus
         self._queue: asyncio.Queue[TaskEvent] = asyncio.Queue()
         self._hurry = asyncio.Event()

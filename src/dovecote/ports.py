@@ -56,8 +56,8 @@ class Subscription:
         return [self] if other.lane == self.lane else [self, other]
 
 
-class Bus(Protocol):
-    """Publishes messages to logical topics."""
+class Publisher(Protocol):
+    """Publishes messages to logical topics; what apps use is `dovecote.bus.Bus`, which is made on it."""
 
     async def publish(self, topic: str, message: Message) -> None:
         """Return when the broker has taken it; raise UnavailableError otherwise.
@@ -66,7 +66,7 @@ class Bus(Protocol):
         """
 
     async def publish_batch(self, topic: str, messages: Sequence[Message]) -> None:
-        """Publish several at once; raise UnavailableError if any was not taken.
+        """Publish several at once; raise BatchError, with the reason of each, if any was not taken.
 
         TooLargeError for one that is over the broker's limit: then nothing was published.
         """
@@ -299,7 +299,7 @@ class Workflows(Protocol):
 class Ports:
     """All ports of one app."""
 
-    bus: Bus
+    bus: Publisher
     invoke: Invoke
     state: State
     model: Model

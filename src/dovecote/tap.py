@@ -16,7 +16,7 @@ from pydantic import AfterValidator, BaseModel, JsonValue
 
 from dovecote.errors import InvalidInputError, NotFoundError
 from dovecote.messages import Message
-from dovecote.ports import Bus, Handler
+from dovecote.ports import Handler, Publisher
 from dovecote.topics import checked_pattern, fits
 
 _WAITING: Final = 1000  # messages that one who looks on may be behind
@@ -136,7 +136,7 @@ class Tap:
 class TappedBus:
     """A bus with a tap: what it has taken is shown."""
 
-    def __init__(self, bus: Bus, tap: Tap) -> None:
+    def __init__(self, bus: Publisher, tap: Tap) -> None:
         self._bus = bus
         self._tap = tap
 

@@ -7,21 +7,24 @@ from pydantic_core import from_json, to_json
 
 from dovecote import Message, MessageType, Priority, topics
 from dovecote.dapr.bus import DaprBus
-from dovecote.errors import TooLargeError, UnavailableError
+from dovecote.errors import BatchError, TooLargeError, UnavailableError
 from dovecote.topics import Capabilities
 
 BROKER = Capabilities(broker="one", separator=".", group_prefix="", durable=True, max_message_bytes=2000)
 
 
 class Sidecar:
-    """A sidecar that takes everything, but what goes to the path `refused`."""
+    """A sidecar that takes everything, but the first entry of what goes to the path `refused`."""
 
-    def __init__(self, refused: str = "") -> None:
+    def __init__(self, refused: str = "", *, away: str = "") -> None:
         self.refused = refused
+        self.away = away
         self.taken: dict[str, Any] = {}
         self.calls: list[int] = []
 
     async def request(self, _: str, path: str, body: bytes, **__: Any) -> tuple[int, bytes]:
+        if path == self.away:
+            raise UnavailableError("it is away")
         if path == self.refused:
             return 500, to_json({"failedEntries": [{"entryId": "0", "error": "it is full"}]})
         self.taken[path] = from_json(body)
@@ -71,10 +74,25 @@ async def test_a_batch_over_the_limit_of_a_message_goes_in_several_calls() -> No
     assert 1 < len(sidecar.calls) < 9
 
 
-async def test_what_is_not_taken_of_a_batch_is_named_whichever_lane_it_takes() -> None:
-    bus = _bus(Sidecar(refused="/v1.0/publish/bulk/urgent/some.topic.urgent"))
-    with pytest.raises(UnavailableError, match=r"1 of 1 messages to .* the first was 'b': it is full"):
-        await bus.publish_batch("some/topic", [_task("a"), _task("b", Priority.CRITICAL)])
+@pytest.mark.promise("AOS-13")
+async def test_each_message_of_a_batch_that_is_not_taken_has_its_reason_whichever_lane_it_takes() -> None:
+    lane = "/v1.0/publish/bulk/urgent/some.topic.urgent"
+    urgent = [_task("b", Priority.CRITICAL), _task("c", Priority.HIGH)]
+    sidecar = Sidecar(refused=lane)
+    with pytest.raises(BatchError, match=r"1 of 3 messages to .* the first was 'b': it is full") as failed:
+        await _bus(sidecar).publish_batch("some/topic", [_task("a"), *urgent])
+    assert failed.value.failed == {"b": "it is full"}
+    with pytest.raises(BatchError, match="2 of 3 messages") as failed:
+        await _bus(Sidecar(away=lane)).publish_batch("some/topic", [_task("a"), *urgent])
+    assert failed.value.failed == {"b": "it is away", "c": "it is away"}
+    assert list(sidecar.taken) == ["/v1.0/publish/bulk/pubsub/some.topic"]
+
+
+async def test_a_batch_of_values_to_keep_names_each_that_is_not_taken() -> None:
+    sidecar = Sidecar(away="/v1.0/publish/pubsub/tools.weather.register")
+    with pytest.raises(BatchError, match="2 of 2") as failed:
+        await _bus(sidecar).publish_batch("tools/weather/register", [_task("a"), _task("b")])
+    assert failed.value.failed == {"a": "it is away", "b": "it is away"}
 
 
 async def test_of_a_batch_with_too_large_a_message_nothing_is_sent() -> None:

@@ -12,7 +12,7 @@ from pydantic_core import from_json, to_json
 from dovecote import topics
 from dovecote.classes import Lane, class_of, is_urgent, lane_of
 from dovecote.dapr.sidecar import Sidecar, failure
-from dovecote.errors import NotFoundError, UnavailableError
+from dovecote.errors import BatchError, NotFoundError, UnavailableError
 from dovecote.messages import Message
 from dovecote.topics import Capabilities
 from dovecote.values import content_to_keep, copy_to_keep
@@ -57,30 +57,45 @@ class DaprBus:
             await self._keep(broker, topic, keep)
 
     async def publish_batch(self, topic: str, messages: Sequence[Message]) -> None:
-        """Publish several, in few calls; UnavailableError names those of a call that were not taken.
+        """Publish several, in few calls; BatchError has the reason of each that was not taken.
 
         What is over the broker's limit is refused before anything is published.
         """
+        failed: dict[str, str] = {}
         if class_of(topic).retained:
             for message in messages:
-                await self.publish(topic, message)
-            return
+                try:
+                    await self.publish(topic, message)
+                except UnavailableError as error:
+                    failed[message.id] = str(error)
+        else:
+            for path, part, body in await self._calls(topic, messages):
+                failed |= await self._send(topic, path, part, body)
+        if failed:
+            raise BatchError.of(topic, len(messages), failed)
+
+    async def _calls(self, topic: str, messages: Sequence[Message]) -> list[tuple[str, list[Message], bytes]]:
+        """The calls that a batch takes: path, messages and body of each."""
         broker = await self._capabilities()
         lanes: defaultdict[Lane, list[Message]] = defaultdict(list)
         for message in sorted(messages, key=is_urgent, reverse=True):  # those that overtake go first
             lanes[lane_of(topic, urgent=is_urgent(message))].append(message)
-        calls = [(lane, *call) for lane, batch in lanes.items() for call in _calls(broker, topic, batch)]
-        for lane, part, body in calls:
-            path = _path(broker, lane, {}, bulk=True)
+        return [
+            (_path(broker, lane, {}, bulk=True), *call)
+            for lane, batch in lanes.items()
+            for call in _calls(broker, topic, batch)
+        ]
+
+    async def _send(self, topic: str, path: str, part: Sequence[Message], body: bytes) -> dict[str, str]:
+        """Why messages of one call were not taken, by their ids."""
+        try:
             status, answer = await self._sidecar.request("POST", path, body, limit=_LIMIT)
             failed = from_json(answer).get("failedEntries", []) if answer else []
-            if failed:
-                first = failed[0]
-                raise UnavailableError(
-                    f"{len(failed)} of {len(part)} messages to {topic!r} were not taken; "
-                    f"the first was {part[int(first['entryId'])].id!r}: {first.get('error')}"
-                )
-            _check(topic, status, answer)
+            if not failed:
+                _check(topic, status, answer)
+        except UnavailableError as error:
+            return {message.id: str(error) for message in part}
+        return {part[int(row["entryId"])].id: str(row.get("error")) for row in failed}
 
     async def repeat_values(self) -> None:
         """Say again what is to be retained, where the broker keeps nothing for a recorder that is away."""

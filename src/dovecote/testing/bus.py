@@ -13,7 +13,7 @@ from pydantic_core import from_json, to_json
 
 from dovecote.classes import Lane, is_urgent, lane_of
 from dovecote.delivery import Deliveries
-from dovecote.errors import UnavailableError
+from dovecote.errors import BatchError, UnavailableError
 from dovecote.messages import Message
 from dovecote.ports import Subscription
 from dovecote.topics import DEAD_LETTERS, VALUES, Capabilities
@@ -91,9 +91,15 @@ class MemoryBus:
             await self.publish(VALUES, keep)
 
     async def publish_batch(self, topic: str, messages: Sequence[Message]) -> None:
-        """Publish several at once."""
+        """Publish several at once; BatchError if any was not taken."""
+        failed: dict[str, str] = {}
         for message in messages:
-            await self.publish(topic, message)
+            try:
+                await self.publish(topic, message)
+            except UnavailableError as error:
+                failed[message.id] = str(error)
+        if failed:
+            raise BatchError.of(topic, len(messages), failed)
 
     async def publish_content(self, topic: str, content: dict[str, JsonValue]) -> None:
         """Publish a bare JSON object."""
