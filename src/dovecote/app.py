@@ -23,6 +23,7 @@ from dovecote.errors import ConfigurationError, DovecoteError, InvalidInputError
 from dovecote.feed import Feed
 from dovecote.guard import Guard
 from dovecote.messages import MessageType, new_id
+from dovecote.metrics import MeasuredBus, Metrics
 from dovecote.ports import Activity, Handler, Ports, Subscription, ToolSpec, WorkflowFunction
 from dovecote.problems import MEDIA_TYPE, faults, to_problem
 from dovecote.settings import Settings, get_settings
@@ -66,6 +67,7 @@ class App:
         self.public = APIRouter()  # routes that are open also where the app demands a token of its sidecar
         self.bus = Bus(self)
         self.tap = Tap()
+        self.metrics = Metrics()
         self.traffic = Traffic()
         self.subscriptions: list[Subscription] = []
         self.workflows: dict[str, WorkflowFunction] = {}
@@ -148,6 +150,7 @@ class App:
         api.add_middleware(Guard, token=self._token, paths=self._open(api), routes=self.public.routes)
         api.include_router(_health(self))
         api.include_router(self.tap.router())
+        api.include_router(self.metrics.router())
         api.include_router(self.router)
         api.include_router(self.public)
         api.add_exception_handler(DovecoteError, _problem)
@@ -161,7 +164,7 @@ class Running:
     """What an app has while it runs."""
 
     def __init__(self, app: App, ports: Ports, settings: Settings) -> None:
-        self.ports = ports = _tapped(ports, app.tap)
+        self.ports = ports = _observed(ports, app)
         self.settings = settings
         self.directory = Directory(ports.invoke)
         self.registrar = app.registrar or self.directory
@@ -224,12 +227,12 @@ class Running:
             await self._end.wait()
 
 
-def _tapped(ports: Ports, tap: Tap) -> Ports:
+def _observed(ports: Ports, app: App) -> Ports:
     def listen(subscription: Subscription) -> contextlib.AbstractAsyncContextManager[None]:
-        shown = tap.handler(subscription.topic, subscription.handler)
+        shown = app.tap.handler(subscription.topic, subscription.handler)
         return ports.listen(replace(subscription, handler=shown))
 
-    return replace(ports, bus=TappedBus(ports.bus, tap), listen=listen)
+    return replace(ports, bus=TappedBus(MeasuredBus(ports.bus, app.metrics), app.tap), listen=listen)
 
 
 @contextlib.asynccontextmanager

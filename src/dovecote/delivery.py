@@ -5,9 +5,11 @@ is told with its reason to the failures topic, where the recorder joins it with 
 """
 
 import asyncio
+import contextlib
 import logging
 import traceback
 from collections import OrderedDict
+from collections.abc import AsyncIterator
 from typing import Final, Literal
 
 from pydantic import JsonValue
@@ -16,6 +18,7 @@ from dovecote import topics
 from dovecote.classes import class_of
 from dovecote.errors import DovecoteError, InvalidInputError, TooLargeError, outcome
 from dovecote.messages import Message, MessageType
+from dovecote.metrics import Metrics
 from dovecote.ports import Publisher, Subscription
 
 log = logging.getLogger(__name__)
@@ -31,8 +34,9 @@ class Deliveries:
     At most `limit` run at once, and as many for what is urgent, so that it does not wait for the others.
     """
 
-    def __init__(self, app_id: str, bus: Publisher, limit: int) -> None:
+    def __init__(self, app_id: str, bus: Publisher, limit: int, metrics: Metrics | None = None) -> None:
         self._app_id = app_id
+        self._metrics = metrics or Metrics()
         self._bus = bus
         self._slots = {urgent: asyncio.Semaphore(limit) for urgent in (False, True)}
         self._attempts: OrderedDict[tuple[str, str], int] = OrderedDict()
@@ -44,17 +48,24 @@ class Deliveries:
         A subscription without dead letters is a message's last stop: what expired on its way is taken there.
         """
         message: Message | None = None
-        async with self._slots[subscription.urgent]:
+        async with self._slot(subscription):
             try:
                 message = Message.from_cloudevent(event, default_type=subscription.default_type)
                 if subscription.dead_letter and message.expired():
                     raise InvalidInputError(f"message {message.id!r} expired before it was handled")  # noqa: TRY301 - one way out
+                self._metrics.delivered(subscription.topic, message)
                 await subscription.handler(message)
             except Exception as error:  # noqa: BLE001 - whatever a handler raises becomes a verdict
                 return await self._failed(subscription, event, message, error)
         if self._attempts:
             self._attempts.pop(_key(subscription, event, message), None)
         return "SUCCESS"
+
+    @contextlib.asynccontextmanager
+    async def _slot(self, subscription: Subscription) -> AsyncIterator[None]:
+        with self._metrics.queued(subscription.topic):
+            async with self._slots[subscription.urgent]:
+                yield
 
     async def _failed(
         self, subscription: Subscription, event: JsonValue, message: Message | None, error: Exception

@@ -48,7 +48,7 @@ class Connection:
         for name, activity in app.activities.items():
             self._workflows.register_activity(name, activity)
         self._bus = DaprBus(self._sidecar, self.capabilities)
-        deliveries = Deliveries(app.name, self._bus, settings.concurrency)
+        deliveries = Deliveries(app.name, self._bus, settings.concurrency, app.metrics)
         Inbound(api, app, deliveries, self.subscribing)
         self.ports = Ports(
             bus=self._bus,

@@ -193,7 +193,7 @@ class Network:
         kept = self._kept[app.name]
         first = not self._others(app)
         _register(app, kept.workflows)
-        deliveries = Deliveries(app.name, self.bus, settings.concurrency)
+        deliveries = Deliveries(app.name, self.bus, settings.concurrency, app.metrics)
         membership = self.bus.join(app.name, app.subscriptions, deliveries)
         resuming = asyncio.create_task(kept.workflows.restart() if first else asyncio.sleep(0))
         try:
