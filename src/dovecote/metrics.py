@@ -17,6 +17,7 @@ from pydantic import JsonValue
 from starlette.responses import Response
 
 from dovecote.classes import class_of
+from dovecote.errors import BatchError
 from dovecote.messages import Message, now
 from dovecote.ports import Publisher
 
@@ -113,6 +114,13 @@ class MeasuredBus:
             "messaging.batch.message_count": len(messages),
         }
         with trace.get_tracer(__name__).start_as_current_span("publish_message", attributes=attributes):
-            yield
+            try:
+                yield
+            except BatchError as error:
+                self._count(topic, [message for message in messages if message.id not in error.failed])
+                raise
+        self._count(topic, messages)
+
+    def _count(self, topic: str, messages: Sequence[Message]) -> None:
         for message in messages:
             self._metrics.published(topic, message.type.value)
