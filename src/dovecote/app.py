@@ -22,6 +22,7 @@ from dovecote.directory import Directory, Kind, Registrar, Registration, keep_le
 from dovecote.errors import ConfigurationError, DovecoteError, InvalidInputError, NotFoundError
 from dovecote.feed import Feed
 from dovecote.guard import Guard
+from dovecote.logtopics import LogPublisher
 from dovecote.messages import MessageType, new_id
 from dovecote.metrics import MeasuredBus, Metrics
 from dovecote.ports import Activity, Handler, Ports, Subscription, ToolSpec, WorkflowFunction
@@ -238,15 +239,24 @@ def _observed(ports: Ports, app: App) -> Ports:
 @contextlib.asynccontextmanager
 async def _run(app: App, ports: Ports, settings: Settings) -> AsyncIterator[None]:
     running = app._running = Running(app, ports, settings)  # noqa: SLF001 - the app's own lifespan
-    try:
-        await running.begin(app.lifespans)
-        yield
-    finally:
+    async with _logs_published(running):
         try:
-            await running.finish()
+            await running.begin(app.lifespans)
+            yield
         finally:
-            await running.feed.close()
-            app._running = None  # noqa: SLF001 - the app's own lifespan
+            try:
+                await running.finish()
+            finally:
+                await running.feed.close()
+                app._running = None  # noqa: SLF001 - the app's own lifespan
+
+
+def _logs_published(running: Running) -> contextlib.AbstractAsyncContextManager[None]:
+    topic, settings = running.settings.pub_log_topic, running.settings
+    if not topic:
+        return contextlib.nullcontext()
+    component = running.registration.app_id
+    return LogPublisher(running.ports.bus, component, topic, rate=settings.pub_log_rate).publishing()
 
 
 @contextlib.asynccontextmanager

@@ -17,6 +17,7 @@ from pydantic import JsonValue
 from dovecote import topics
 from dovecote.classes import class_of
 from dovecote.errors import DovecoteError, InvalidInputError, TooLargeError, outcome
+from dovecote.logtopics import unpublished
 from dovecote.messages import Message, MessageType
 from dovecote.metrics import Metrics
 from dovecote.ports import Publisher, Subscription
@@ -63,7 +64,9 @@ class Deliveries:
 
     @contextlib.asynccontextmanager
     async def _slot(self, subscription: Subscription) -> AsyncIterator[None]:
-        with self._metrics.queued(subscription.topic):
+        # What the handling of a published log logs would else be published and handled in turn.
+        silent = unpublished() if class_of(subscription.topic).name == "logs" else contextlib.nullcontext()
+        with self._metrics.queued(subscription.topic), silent:
             async with self._slots[subscription.urgent]:
                 yield
 

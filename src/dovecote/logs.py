@@ -18,18 +18,24 @@ class JsonFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """The record as one line."""
-        told = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "message": record.getMessage(),
-            "app": self._app,
-        }
-        if record.exc_info:
-            told["traceback"] = self.formatException(record.exc_info)
-        if record.stack_info:
-            told["stack"] = self.formatStack(record.stack_info)
-        return json.dumps(told, ensure_ascii=False)
+        return json.dumps(fields_of(record, self._app), ensure_ascii=False)
+
+
+def fields_of(record: logging.LogRecord, app: str) -> dict[str, str]:
+    """What a record says: time, level, logger, message and app, and the traceback and the stack if it has them."""
+    told = {
+        "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+        "level": record.levelname.lower(),
+        "logger": record.name,
+        "message": record.getMessage(),
+        "app": app,
+    }
+    form = logging.Formatter()
+    if record.exc_info:
+        told["traceback"] = form.formatException(record.exc_info)
+    if record.stack_info:
+        told["stack"] = form.formatStack(record.stack_info)
+    return told
 
 
 def configure(app: str, level: str, form: Literal["text", "json"]) -> None:

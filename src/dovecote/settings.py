@@ -2,12 +2,16 @@
 
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, Field, SecretStr, ValidationError
+from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from dovecote.errors import ConfigurationError
+
+
+def _lower(value: Any) -> Any:
+    return value.lower() if isinstance(value, str) else value
 
 
 class Settings(BaseSettings):
@@ -58,8 +62,15 @@ class Settings(BaseSettings):
     stop_timeout: int = Field(
         7, gt=0, description="seconds for requests, and then for activities, to finish at a stop"
     )
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)] = "info"
     log_format: Literal["text", "json"] = "text"
+    pub_log_topic: str = Field(
+        "",
+        pattern=r"^(logs(/[a-z0-9_-]+)*)?$",
+        description="topic that logs are published to, such as logs/debug; with logs they go to logs/<level> and "
+        "logs/agent/<app-id>; if it is empty, none are published",
+    )
+    pub_log_rate: float = Field(50.0, gt=0, description="log records published a second, at most, per app")
 
     @property
     def lease(self) -> float:
