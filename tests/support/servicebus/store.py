@@ -18,12 +18,16 @@ PRAGMA synchronous = NORMAL;
 CREATE TABLE IF NOT EXISTS subscription (entity TEXT PRIMARY KEY, topic TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS message (
     sequence INTEGER PRIMARY KEY AUTOINCREMENT, entity TEXT NOT NULL, body BLOB NOT NULL, enqueued REAL NOT NULL,
-    expires REAL, session TEXT, deliveries INTEGER NOT NULL DEFAULT 0, token TEXT UNIQUE, locked_until REAL,
+    expires REAL, session TEXT, deliveries INTEGER NOT NULL DEFAULT 0, token TEXT, locked_until REAL,
     reason TEXT, description TEXT
 );
 CREATE INDEX IF NOT EXISTS waiting ON message (entity, sequence) WHERE token IS NULL;
 CREATE INDEX IF NOT EXISTS locked ON message (locked_until) WHERE token IS NOT NULL;
 CREATE INDEX IF NOT EXISTS expiring ON message (expires) WHERE expires IS NOT NULL;
+CREATE INDEX IF NOT EXISTS sessions ON message (entity, session, sequence)
+    WHERE token IS NULL AND session IS NOT NULL;
+-- Not a constraint of the column: its index would hold what waits too, and be taken, and read whole, to find that.
+CREATE UNIQUE INDEX IF NOT EXISTS tokens ON message (token) WHERE token IS NOT NULL;
 """
 _COLUMNS = "sequence, body, enqueued, deliveries, reason, description"
 
