@@ -5,6 +5,7 @@ from dovecote.agent import Agent
 from dovecote.app import App
 from dovecote.budget import Budget
 from dovecote.bus import Bus
+from dovecote.conversation import Conversation, Conversations
 from dovecote.errors import DovecoteError, Reject, ToolError
 from dovecote.messages import Message, MessageType, Priority
 from dovecote.orchestrator import Orchestrator
@@ -20,6 +21,8 @@ __all__ = [
     "Budget",
     "Bus",
     "Call",
+    "Conversation",
+    "Conversations",
     "DovecoteError",
     "Message",
     "MessageType",

@@ -15,10 +15,10 @@ from dovecote import topics
 from dovecote.acceptance import accept
 from dovecote.app import App
 from dovecote.budget import Budget
-from dovecote.conversation import prompt
 from dovecote.errors import DovecoteError, InvalidInputError
 from dovecote.messages import Message, MessageType
 from dovecote.ports import Retry, Steps, WorkflowContext
+from dovecote.prompts import prompt
 from dovecote.results import Failure
 from dovecote.rounds import Rounds, Run
 from dovecote.toolbox import Toolbox

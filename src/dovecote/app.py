@@ -17,6 +17,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from dovecote.bus import Bus
+from dovecote.conversation import Conversations
 from dovecote.dapr import connect
 from dovecote.directory import Directory, Kind, Registrar, Registration, keep_lease
 from dovecote.errors import ConfigurationError, DovecoteError, InvalidInputError, NotFoundError
@@ -99,7 +100,7 @@ class App:
 
     @property
     def running(self) -> "Running":
-        """What exists while the app runs: ports, directory, last values, feed."""
+        """What exists while the app runs: ports, directory, last values, conversations, feed."""
         if self._running is None:
             raise ConfigurationError(f"app {self.name!r} is not running", mend="serve its `app`")
         return self._running
@@ -170,6 +171,7 @@ class Running:
         self.directory = Directory(ports.invoke)
         self.registrar = app.registrar or self.directory
         self.values = Values(ports.invoke)
+        self.conversations = Conversations(ports.state)
         self.feed = Feed(ports.bus)
         self.registered = asyncio.Event()
         self.stopping = False

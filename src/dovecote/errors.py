@@ -4,6 +4,7 @@ DovecoteError
 ├── ConfigurationError       the start is refused: a file, a key, a name is wrong
 ├── InvalidInputError        what came in does not fit; sending it again will not help
 │   ├── TooLargeError        it is over a size limit
+│   ├── ConversationEndedError  nothing more can be said in it
 │   └── Reject               a handler refuses a message for good: it is dead-lettered at once
 ├── UnauthorizedError        who asks does not show the token that is demanded
 ├── NotFoundError            there is no such task, tool or function
@@ -41,6 +42,10 @@ class InvalidInputError(DovecoteError):
 
 class TooLargeError(InvalidInputError):
     """What came in is over a size limit."""
+
+
+class ConversationEndedError(InvalidInputError):
+    """A conversation has ended, and takes no message any more."""
 
 
 class Reject(InvalidInputError):  # noqa: N818 - reads as what the handler does

@@ -16,10 +16,10 @@ from pydantic import BaseModel, JsonValue
 
 from dovecote.app import App
 from dovecote.budget import Budget
-from dovecote.conversation import fitted, prompt, shortened
 from dovecote.errors import ModelUnavailableError, UnavailableError
 from dovecote.messages import Message, MessageType, new_id, now
 from dovecote.ports import ChatMessage, Completion, Usage, Write
+from dovecote.prompts import fitted, prompt, shortened
 from dovecote.results import AgentResult, Source, Step, TaskEvent, cited, sources_in
 from dovecote.singleflight import SingleFlight
 from dovecote.toolbox import Toolbox, Use

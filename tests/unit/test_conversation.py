@@ -1,88 +1,310 @@
-"""Prompts, and conversations that are made to fit."""
+"""Conversations: one order, nothing lost, nothing twice, and a cost that does not grow."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from pydantic import JsonValue
 
-from dovecote.conversation import OMITTED, fitted, prompt, shortened
-from dovecote.ports import ChatMessage, ToolCall
-
-
-@pytest.mark.parametrize(
-    ("content", "text"),
-    [
-        ("Why?", "Why?"),
-        (None, ""),
-        ({}, ""),
-        ({"question": "Why?"}, "Question:\nWhy?"),
-        ({"question": "Why?", "draft_text": "So."}, "Question:\nWhy?\n\nDraft text:\nSo."),
-        ({"question": "Why?", "remarks": None, "notes": ""}, "Question:\nWhy?"),
-        ({"points": ["one", "two"]}, "Points:\n- one\n- two"),
-        ({"a": {"b": "c"}}, "A:\nB:\nc"),
-        (17, "17"),
-        ([1, {"a": "ü"}], '[1,{"a":"ü"}]'),
-    ],
+from dovecote import Conversations, Message, MessageType, Priority, Write
+from dovecote.appendlog import CHUNK_BYTES, CHUNK_ENTRIES, AppendLog
+from dovecote.errors import (
+    ConflictError,
+    ConversationEndedError,
+    InvalidInputError,
+    NotFoundError,
+    UnavailableError,
+    outcome,
 )
-def test_content_becomes_text_for_a_model(content: JsonValue, text: str) -> None:
-    assert prompt(content) == text
+from dovecote.testing import MemoryState
+from tests.support.talks import SEVERAL_CHUNKS, contents, said_in, say, started
+from tests.support.watched_state import WatchedState
+
+pytestmark = pytest.mark.promise("AOS-19")
 
 
-@given(st.text(), st.integers(len(OMITTED) + 1, 200))
-def test_a_shortened_text_is_within_its_limit_and_says_so(text: str, limit: int) -> None:
-    short = shortened(text, limit)
-    assert len(short) <= limit
-    assert short == text if len(text) <= limit else short.endswith(OMITTED)
+async def test_what_is_said_is_read_in_order_with_its_positions() -> None:
+    talk = await started(said=SEVERAL_CHUNKS)
+    spoken = [one async for one in talk.replay()]
+    assert [one.position for one in spoken] == list(range(SEVERAL_CHUNKS))
+    assert [one.message.content for one in spoken] == contents(range(SEVERAL_CHUNKS))
 
 
-def _turn(number: int, *sizes: int) -> list[ChatMessage]:
-    calls = [ToolCall(id=f"{number}.{index}", name="find", arguments="{}") for index in range(len(sizes))]
-    results = [
-        ChatMessage(role="tool", tool_call_id=call.id, content="r" * size)
-        for call, size in zip(calls, sizes, strict=True)
-    ]
-    return [ChatMessage(role="assistant", content=f"turn {number}", tool_calls=calls), *results]
+async def test_a_conversation_says_what_it_is_about_and_who_takes_part() -> None:
+    conversations = Conversations(MemoryState())
+    talk = await conversations.start(["ceo"], topic="planning", metadata={"quarter": "Q2"})
+    await talk.add_message("cfo", "Revenue?", MessageType.QUERY)
+    details = await conversations.open(talk.id).details()
+    assert (details.topic, details.participants, details.metadata) == (
+        "planning",
+        ["ceo", "cfo"],
+        {"quarter": "Q2"},
+    )
+    assert details.state == "active"
 
 
-HEAD = [ChatMessage(role="system", content="Be brief."), ChatMessage(role="user", content="Why?")]
+async def test_every_field_of_a_message_is_kept() -> None:
+    talk = await started()
+    message = Message(
+        type=MessageType.QUERY,
+        sender="ceo",
+        recipient="cfo",
+        content={"a": [None, "ü", {"b": None}]},
+        priority=Priority.HIGH,
+        ttl=5,
+        correlation_id="c",
+        reply_to="r",
+        metadata={"k": "v"},
+        conversation_id=talk.id,
+    )
+    await talk.add(message)
+    assert [one.message for one in await talk.history()] == [message]
 
 
-def test_a_conversation_that_fits_stays_as_it_is() -> None:
-    messages = [*HEAD, *_turn(1, 100), *_turn(2, 100)]
-    assert fitted(messages, 1000) == messages
+@pytest.mark.parametrize("start", [0, 1, CHUNK_ENTRIES - 1, CHUNK_ENTRIES, 2 * CHUNK_ENTRIES + 1, SEVERAL_CHUNKS])
+async def test_a_replay_begins_at_any_position(start: int) -> None:
+    talk = await started(said=SEVERAL_CHUNKS)
+    assert await said_in(talk, start) == contents(range(start, SEVERAL_CHUNKS))
 
 
-def test_the_oldest_tool_result_gives_way_first() -> None:
-    messages = [*HEAD, *_turn(1, 500), *_turn(2, 500), *_turn(3, 500)]
-    kept = fitted(messages, 1200)
-    assert [message.content for message in kept if message.role == "tool"] == [OMITTED, "r" * 500, "r" * 500]
-    assert [message.role for message in kept] == [message.role for message in messages]
+@pytest.mark.parametrize("start", [-1, 4])
+async def test_a_position_that_is_not_there_is_refused(start: int) -> None:
+    talk = await started(said=3)
+    with pytest.raises(InvalidInputError, match=rf"position {start} is not in the log, .* 0 to 3"):
+        await talk.history(start)
+    with pytest.raises(InvalidInputError, match="is not in the log"):
+        await talk.branch(start)
 
 
-def test_then_the_oldest_turns_give_way() -> None:
-    messages = [*HEAD, *(message for number in range(20) for message in _turn(number, 100))]
-    kept = fitted(messages, 300)
-    assert kept[:2] == HEAD
-    assert kept[-2:] == messages[-2:]
-    assert sum(len(message.content) for message in kept) <= 300
+async def test_history_has_no_more_than_was_asked_for() -> None:
+    talk = await started(said=SEVERAL_CHUNKS)
+    assert [one.position for one in await talk.history(30, limit=5)] == [30, 31, 32, 33, 34]
+    assert await talk.history(limit=0) == []
 
 
-@settings(max_examples=60, deadline=None)
-@given(st.lists(st.lists(st.integers(0, 300), max_size=3), max_size=8), st.integers(50, 1500))
-def test_a_tool_result_never_stays_without_its_call_and_the_request_always_does(
-    turns: list[list[int]], limit: int
-) -> None:
-    messages = [*HEAD, *(message for number, sizes in enumerate(turns) for message in _turn(number, *sizes))]
-    kept = fitted(messages, limit)
-    assert kept[:2] == HEAD
-    called: set[str] = set()
-    answered: set[str | None] = set()
-    for message in kept:
-        called |= {call.id for call in message.tool_calls}
-        if message.role == "tool":
-            assert message.tool_call_id in called
-            answered.add(message.tool_call_id)
-    assert answered == called
-    if turns:
-        latest = _turn(len(turns) - 1, *turns[-1])
-        assert kept[-len(latest) :] == latest
+async def test_a_replay_tells_what_was_said_before_it_began() -> None:
+    talk = await started(said=CHUNK_ENTRIES)
+    seen: list[Any] = []
+    async for spoken in talk.replay():
+        if not seen:
+            await say(talk, 1_000)
+        seen.append(spoken.message.content)
+    assert seen == contents(range(CHUNK_ENTRIES))
+
+
+async def test_what_is_large_makes_chunks_of_fewer_messages() -> None:
+    state = WatchedState()
+    talk = await started(state)
+    text = "x" * (CHUNK_BYTES // 2)
+    for number in range(40):
+        await talk.add_message("ceo", f"{number} {text}")
+    state.bytes = 0
+    await talk.add_message("ceo", "small")
+    assert state.bytes < 5 * CHUNK_BYTES
+    assert [str(content).split()[0] for content in await said_in(talk, 37)] == ["37", "38", "39", "small"]
+
+
+async def test_the_ten_thousandth_message_costs_what_the_tenth_did() -> None:
+    state = WatchedState()
+    talk = await started(state)
+    costs = []
+    for number in range(10_000):
+        before = state.operations, state.bytes
+        await talk.add_message("ceo", f"What was said as number {number:5}", message_id=f"id-{number:05}")
+        costs.append((state.operations - before[0], state.bytes - before[1]))
+    # Both are as far from the beginning of a chunk: the tail has as many entries.
+    tenth, last = costs[9], costs[9 + (10_000 - 10) // CHUNK_ENTRIES * CHUNK_ENTRIES]
+    assert last[0] == tenth[0] == 3
+    assert last[1] <= tenth[1] * 1.05
+    beginning, end = costs[CHUNK_ENTRIES : 11 * CHUNK_ENTRIES], costs[-10 * CHUNK_ENTRIES :]
+    assert sum(operations for operations, _ in end) == sum(operations for operations, _ in beginning)
+    assert sum(size for _, size in end) <= 1.05 * sum(size for _, size in beginning)
+    assert max(size for _, size in costs) < 3 * CHUNK_BYTES
+
+
+async def test_the_newest_messages_of_a_long_conversation_cost_no_more_than_those_of_a_short_one() -> None:
+    costs = []
+    for said in (2 * CHUNK_ENTRIES, 20 * CHUNK_ENTRIES):
+        state = WatchedState()
+        talk = await started(state, said)
+        state.operations = 0
+        assert len((await talk.get_context(max_messages=20)).messages) == 20
+        costs.append(state.operations)
+    assert costs[0] == costs[1] <= 2
+
+
+async def test_two_replicas_that_write_at_once_lose_nothing_and_agree_on_the_order() -> None:
+    state = WatchedState()
+    one = await started(state)
+    other = Conversations(state).open(one.id)
+    positions = await asyncio.gather(
+        *(say(one, number, "one") for number in range(500)),
+        *(say(other, number, "other") for number in range(500, 1000)),
+    )
+    assert sorted(positions) == list(range(1000))
+    expected = [content for _, content in sorted(zip(positions, contents(range(1000)), strict=True))]
+    assert await said_in(one) == await said_in(other) == expected
+    senders = [spoken.message.sender for spoken in await one.history()]
+    assert len(set(senders[:100])) == 2, "neither had to wait for the other"
+
+
+@pytest.mark.parametrize("later", [0, 1, SEVERAL_CHUNKS])
+async def test_a_message_counts_once_however_late_it_comes_again(later: int) -> None:
+    talk = await started(said=3 + later)
+    again = await talk.add_message("cfo", "something else", message_id="id-2")
+    assert again.position == 2
+    assert await said_in(talk) == contents(range(3 + later))
+
+
+class LosesAnswers(WatchedState):
+    """A store whose every `every`th write of a head is done, and then its answer is lost."""
+
+    error: type[Exception] = ConflictError
+    every = 3
+    _writes = 0
+
+    async def write(self, *writes: Write) -> None:
+        await super().write(*writes)
+        self._writes += 1
+        if self._writes % self.every == 0 and writes[0].etag:
+            raise self.error("the answer was lost")
+
+
+async def test_a_write_whose_answer_was_lost_and_that_the_sidecar_repeats_is_no_second_message() -> None:
+    talk = await started(LosesAnswers(), said=SEVERAL_CHUNKS)
+    assert await said_in(talk) == contents(range(SEVERAL_CHUNKS))
+
+
+async def test_a_message_that_is_added_again_since_nobody_knows_whether_it_was_is_there_once() -> None:
+    state = LosesAnswers()
+    state.error = UnavailableError
+    talk = await started(state)
+    for number in range(SEVERAL_CHUNKS):
+        try:
+            await say(talk, number)
+        except UnavailableError:
+            assert await say(talk, number) == number
+    assert await said_in(talk) == contents(range(SEVERAL_CHUNKS))
+
+
+class Held(WatchedState):
+    """A store that holds up the first chunk that is sealed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reached, self.go_on = asyncio.Event(), asyncio.Event()
+
+    async def write(self, *writes: Write) -> None:
+        if ":chunk:" in writes[0].key and not self.reached.is_set():
+            self.reached.set()
+            await self.go_on.wait()
+        await super().write(*writes)
+
+
+async def test_a_writer_that_seals_a_chunk_long_after_others_went_on_undoes_nothing() -> None:
+    state = Held()
+    talk = await started(state, said=CHUNK_ENTRIES)
+    slow = asyncio.create_task(say(talk, 1_000))
+    await state.reached.wait()
+    quick = Conversations(state).open(talk.id)
+    for number in range(CHUNK_ENTRIES, SEVERAL_CHUNKS):
+        await say(quick, number)
+    state.go_on.set()
+    assert await slow == SEVERAL_CHUNKS
+    assert await said_in(talk) == contents([*range(SEVERAL_CHUNKS), 1_000])
+
+
+async def test_a_message_that_is_sealed_while_it_is_looked_for_is_not_added_again() -> None:
+    class SealsMeanwhile(WatchedState):
+        async def get_many(self, keys: Sequence[str]) -> dict[str, Any]:
+            found = await super().get_many(keys)
+            if any(":entry:id-0" in key for key in keys) and not meanwhile:
+                meanwhile.append("sealed")
+                await say(Conversations(self.inner).open(talk.id), 0)
+                await say(Conversations(self.inner).open(talk.id), 1)
+            return found
+
+    meanwhile: list[str] = []
+    talk = await started(SealsMeanwhile())
+    for number in range(2, 2 + CHUNK_ENTRIES - 1):
+        await say(talk, number)
+    assert await say(talk, 0) == CHUNK_ENTRIES - 1
+    assert (await said_in(talk)).count("m0") == 1
+
+
+async def test_a_writer_that_others_never_let_through_says_so() -> None:
+    class Contended(MemoryState):
+        async def write(self, *writes: Write) -> None:
+            if writes[0].etag:
+                raise ConflictError("somebody else wrote first")
+            await super().write(*writes)
+
+    state = Contended()
+    talk = await started(state)
+    log = AppendLog(state, f"conversation:{talk.id}", asyncio.Lock(), patience=0)
+    with pytest.raises(UnavailableError, match="was written by others for 0 s on end") as caught:
+        await log.append("id", {}, lambda info: info)
+    assert "same id" in caught.value.mend
+
+
+async def test_a_conversation_that_has_ended_takes_no_more_and_can_be_read() -> None:
+    talk = await started(said=3)
+    ended = await talk.end()
+    assert ended.state == "ended"
+    with pytest.raises(
+        ConversationEndedError, match=rf"conversation '{talk.id}' ended at 2.*no message any more"
+    ) as no:
+        await say(talk, 3)
+    assert "branch" in no.value.mend
+    assert outcome(no.value) == (422, "DROP")
+    assert await said_in(talk) == contents(range(3))
+    assert (await talk.get_context(max_messages=1)).details.state == "ended"
+
+
+async def test_a_message_that_was_in_time_may_be_added_again_after_the_end() -> None:
+    talk = await started(said=3)
+    await talk.end()
+    assert await say(talk, 1) == 1
+
+
+async def test_ending_twice_keeps_the_first_end() -> None:
+    talk = await started()
+    assert await talk.end() == await talk.end()
+
+
+async def test_nothing_is_added_after_the_end_by_writers_that_were_under_way() -> None:
+    state = WatchedState()
+    talk = await started(state)
+    other = Conversations(state).open(talk.id)
+    outcomes = await asyncio.gather(
+        *(say(talk, number) for number in range(20)), other.end(), return_exceptions=True
+    )
+    refused = [one for one in outcomes if isinstance(one, ConversationEndedError)]
+    assert len(await said_in(talk)) == 20 - len(refused)
+    assert len(refused) > 0
+
+
+async def test_a_conversation_of_an_id_is_started_once() -> None:
+    conversations = Conversations(MemoryState())
+    first = await conversations.start(["ceo"], topic="one", conversation_id="c")
+    await say(first, 0)
+    again = await conversations.start(["cfo"], topic="two", conversation_id="c")
+    assert await said_in(again) == ["m0"]
+    assert (await again.details()).topic == "one"
+
+
+async def test_a_conversation_that_is_not_there_is_told() -> None:
+    talk = Conversations(MemoryState()).open("none")
+    for attempt in (say(talk, 0), talk.history(), talk.details(), talk.end(), talk.get_context(1), talk.branch(0)):
+        with pytest.raises(NotFoundError, match="'conversation:none'"):
+            await attempt
+
+
+@pytest.mark.parametrize("odd", ["a:b", "a/b", "ü", "a:chunk:0", "100%"])
+async def test_any_text_is_an_id(odd: str) -> None:
+    talk = await Conversations(MemoryState()).start(conversation_id=odd)
+    for number in range(CHUNK_ENTRIES + 1):
+        await talk.add_message("ceo", number, message_id=f"{odd}{number}")
+    again = await talk.add_message("ceo", 0, message_id=f"{odd}0")
+    assert again.position == 0
+    assert await said_in(talk) == list(range(CHUNK_ENTRIES + 1))
