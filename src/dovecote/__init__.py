@@ -7,6 +7,7 @@ from dovecote.budget import Budget
 from dovecote.bus import Bus
 from dovecote.conversation import Conversation, Conversations
 from dovecote.errors import DovecoteError, Reject, ToolError
+from dovecote.mailbox import Mailbox
 from dovecote.messages import Message, MessageType, Priority
 from dovecote.orchestrator import Orchestrator
 from dovecote.plan import PlanContext
@@ -24,6 +25,7 @@ __all__ = [
     "Conversation",
     "Conversations",
     "DovecoteError",
+    "Mailbox",
     "Message",
     "MessageType",
     "Orchestrator",

@@ -24,6 +24,7 @@ from dovecote.errors import ConfigurationError, DovecoteError, InvalidInputError
 from dovecote.feed import Feed
 from dovecote.guard import Guard
 from dovecote.logtopics import LogPublisher
+from dovecote.mailbox import Mailbox
 from dovecote.messages import MessageType, new_id
 from dovecote.metrics import MeasuredBus, Metrics
 from dovecote.ports import Activity, Handler, Ports, Subscription, ToolSpec, WorkflowFunction
@@ -68,6 +69,7 @@ class App:
         self.router = APIRouter()
         self.public = APIRouter()  # routes that are open also where the app demands a token of its sidecar
         self.bus = Bus(self)
+        self.mailbox: Mailbox | None = None
         self.tap = Tap()
         self.metrics = Metrics()
         self.traffic = Traffic()

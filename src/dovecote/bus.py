@@ -1,13 +1,14 @@
 """The bus, as apps use it: publish, send and broadcast, the same over Dapr and in memory."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal, TypedDict, Unpack
 
 from pydantic import JsonValue, ValidationError
 
 from dovecote import topics
-from dovecote.errors import InvalidInputError
+from dovecote.errors import ConfigurationError, InvalidInputError
+from dovecote.mailbox import REFUSED, Mailbox
 from dovecote.messages import Message, MessageType, Priority
 from dovecote.problems import faults
 
@@ -73,6 +74,31 @@ class Bus:
         messages = [self._message(what, MessageType.EVENT, fields) for what in batch]
         await self._app.running.ports.bus.publish_batch(topic, messages)
         return messages
+
+    async def get_messages(self, limit: int = 10, types: Iterable[MessageType] = ()) -> list[Message]:
+        """Messages that wait in the app's mailbox; see `Mailbox.get_messages`."""
+        return await self._mailbox().get_messages(limit, types)
+
+    async def receive(self, timeout: float = 0.0, types: Iterable[MessageType] = ()) -> Message | None:  # noqa: ASYNC109 - None at its end, no error
+        """The next message of the app's mailbox, or None; see `Mailbox.receive`."""
+        return await self._mailbox().receive(timeout, types)
+
+    async def acknowledge(self, message_id: str) -> None:
+        """Say that a message from the mailbox was handled; see `Mailbox.acknowledge`."""
+        await self._mailbox().acknowledge(message_id)
+
+    async def nack(
+        self, message_id: str, *, requeue: bool = True, reason: str = REFUSED, delay: float = 0.0
+    ) -> None:
+        """Give a message from the mailbox back, or to the dead letters; see `Mailbox.nack`."""
+        await self._mailbox().nack(message_id, requeue=requeue, reason=reason, delay=delay)
+
+    def _mailbox(self) -> Mailbox:
+        if self._app.mailbox is None:
+            raise ConfigurationError(
+                f"app {self._app.name!r} has no mailbox to receive from", mend="make one: Mailbox(app)"
+            )
+        return self._app.mailbox
 
     def _message(
         self, what: Message | JsonValue, kind: MessageType, fields: Envelope, **more: str | None

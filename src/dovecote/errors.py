@@ -17,6 +17,7 @@ DovecoteError
     ├── ModelUnavailableError
     ├── AgentUnavailableError
     ├── BatchError           some messages of a batch were not taken
+    ├── QueueFullError       a queue has as many messages as it may
     └── DeadlineError        the answer did not come in time
 """
 
@@ -105,6 +106,10 @@ class BatchError(UnavailableError):
         first, reason = next(iter(failed.items()))
         text = f"{len(failed)} of {count} messages to {topic!r} were not taken; the first was {first!r}: {reason}"
         return cls(text, mend="publish those in `failed` again: their ids stay the same", failed=failed)
+
+
+class QueueFullError(UnavailableError):
+    """A queue has as many messages as it may; there is room again when some are acknowledged."""
 
 
 class DeadlineError(UnavailableError):
