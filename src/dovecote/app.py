@@ -23,6 +23,7 @@ from dovecote.directory import Directory, Kind, Registrar, Registration, keep_le
 from dovecote.errors import ConfigurationError, DovecoteError, InvalidInputError, NotFoundError
 from dovecote.feed import Feed
 from dovecote.guard import Guard
+from dovecote.inbox import Inbox
 from dovecote.logtopics import LogPublisher
 from dovecote.mailbox import Mailbox
 from dovecote.messages import MessageType, new_id
@@ -47,6 +48,7 @@ class App:
 
     Collects subscriptions, workflows, activities and HTTP routes; `asgi` is the app to serve. It announces
     itself to the directory with its capabilities; an agent or a tool (`kind`) is not ready before that.
+    With `inbox` it takes what is addressed to it, as one does that has handlers for that: answers to its requests.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class App:
         kind: Kind = "service",
         capabilities: Sequence[str] = (),
         description: str = "",
+        inbox: bool = False,
     ) -> None:
         if not name.replace("-", "").isalnum() or not name.islower():
             raise ConfigurationError(
@@ -70,6 +73,7 @@ class App:
         self.public = APIRouter()  # routes that are open also where the app demands a token of its sidecar
         self.bus = Bus(self)
         self.mailbox: Mailbox | None = None
+        self.inbox = Inbox(self)
         self.tap = Tap()
         self.metrics = Metrics()
         self.traffic = Traffic()
@@ -80,6 +84,8 @@ class App:
         self.lifespans: list[Lifespan] = []
         self.registrar: Registrar | None = None  # of the directory, which takes its own leases
         self._running: Running | None = None
+        if inbox:
+            self.inbox.open()
 
     def subscribe(
         self,

@@ -1,19 +1,22 @@
-"""The bus, as apps use it: publish, send and broadcast, the same over Dapr and in memory."""
+"""The bus, as apps use it: publish, send, broadcast, ask and subscribe, the same over Dapr and in memory."""
 
-from collections.abc import Iterable, Sequence
-from datetime import datetime
-from typing import TYPE_CHECKING, Literal, TypedDict, Unpack
+from collections.abc import Callable, Collection, Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Literal, TypedDict, TypeVar, Unpack
 
 from pydantic import JsonValue, ValidationError
 
 from dovecote import topics
 from dovecote.errors import ConfigurationError, InvalidInputError
+from dovecote.inbox import OrderKey, Responder, Route, Routes, Turns
 from dovecote.mailbox import REFUSED, Mailbox
-from dovecote.messages import Message, MessageType, Priority
+from dovecote.messages import Message, MessageType, Priority, now
 from dovecote.problems import faults
 
 if TYPE_CHECKING:
     from dovecote.app import App
+
+R = TypeVar("R", bound=Responder)
 
 
 class Envelope(TypedDict, total=False):
@@ -44,6 +47,7 @@ class Bus:
 
     def __init__(self, app: "App") -> None:
         self._app = app
+        self._by_topic: dict[str, Routes] = {}
 
     async def publish(self, topic: str, what: Message | JsonValue, **fields: Unpack[Envelope]) -> Message:
         """Publish to a topic; returns the message. Its type is event if nothing is said."""
@@ -99,6 +103,74 @@ class Bus:
                 f"app {self._app.name!r} has no mailbox to receive from", mend="make one: Mailbox(app)"
             )
         return self._app.mailbox
+
+    async def request(
+        self,
+        recipient: str,
+        what: Message | JsonValue,
+        *,
+        timeout: float = 30.0,  # noqa: ASYNC109 - a limit on the whole exchange, of which the recipient is told
+        **fields: Unpack[Envelope],
+    ) -> Message:
+        """The answer of an app to a message, whose type is query if nothing is said.
+
+        It is sent again, same id, until the answer is there. After `timeout` seconds DeadlineError is raised; an
+        answer that comes later is discarded, counted in `late_answers`, and logged. If the recipient refuses, its
+        error is raised. The app needs an inbox, which the answer comes to.
+        """
+        request = self._request(recipient, what, MessageType.QUERY, timeout, fields)
+        exchange = self._app.inbox.requests.begin(request, timeout)
+        return await self._app.inbox.requests.until(exchange, exchange.answer)
+
+    @property
+    def late_answers(self) -> int:
+        """How many answers to this replica's requests, or to others' of its app, came here too late."""
+        return self._app.inbox.requests.late
+
+    def subscribe(
+        self,
+        topic: str | None = None,
+        *,
+        types: Collection[MessageType] = (),
+        priorities: Collection[Priority] = (),
+        order_key: OrderKey | None = None,
+    ) -> Callable[[R], R]:
+        """Make the decorated async function the handler of some messages; returns the function itself.
+
+        Without a topic: of those that are addressed to the app, or to everyone; what the function returns is the
+        answer to a request. With `types` or `priorities` only of those; the first handler that a message fits gets
+        it. What fits none is refused where it is addressed to the app, else ignored. Messages for which `order_key`
+        gives the same text are handled one at a time by each replica, in the order they come.
+        """
+
+        def add(handler: R) -> R:
+            self._routes(topic).add(Route(handler, frozenset(types), frozenset(priorities), Turns(order_key)))
+            return handler
+
+        return add
+
+    def _routes(self, topic: str | None) -> Routes:
+        if topic in (None, topics.inbox(self._app.name)):
+            self._app.inbox.open()
+            return self._app.inbox.routes
+        if topic not in self._by_topic:
+            routes = self._by_topic[topic] = Routes()
+            self._app.subscribe(topic)(routes.take)
+        return self._by_topic[topic]
+
+    def _request(
+        self, recipient: str, what: Message | JsonValue, kind: MessageType, seconds: float, fields: Envelope
+    ) -> Message:
+        if not self._app.inbox.is_open:
+            raise ConfigurationError(
+                f"app {self._app.name!r} has no inbox, which the answer of {recipient!r} would come to",
+                mend=f"write App({self._app.name!r}, inbox=True)",
+            )
+        reply_to = topics.inbox(self._app.name)
+        asked = self._message(what, kind, fields, recipient=recipient, reply_to=reply_to, sender=self._app.name)
+        # Nobody waits for what is handled later.
+        deadline = now() + timedelta(seconds=seconds)
+        return asked.model_copy(update={"deadline": min(filter(None, (asked.deadline, deadline)))})
 
     def _message(
         self, what: Message | JsonValue, kind: MessageType, fields: Envelope, **more: str | None

@@ -51,6 +51,12 @@ class Metrics:
             registry=self._registry,
         )
 
+        self._late = Counter(
+            "message_bus_answers_late",
+            "Answers to requests of this app that came when nobody waited for them any more.",
+            registry=self._registry,
+        )
+
     @contextmanager
     def queued(self, topic: str) -> Iterator[None]:
         """Count a message as one that was handed over and is not settled, while the block runs."""
@@ -64,6 +70,10 @@ class Metrics:
     def published(self, topic: str, kind: str) -> None:
         """The broker has taken a message."""
         self._published.labels(class_of(topic).name, kind).inc()
+
+    def late(self) -> None:
+        """An answer came too late."""
+        self._late.inc()
 
     def text(self) -> bytes:
         """All of them, as Prometheus reads them."""

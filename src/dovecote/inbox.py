@@ -1,0 +1,173 @@
+"""The inbox: messages that are addressed to an app, or to everyone, and what it does with each.
+
+A handler's result is the answer where the sender waits for one. A request that comes again, since its sender has no
+answer yet, is not handled again: it gets the answer that was kept, or the news that it is being worked on.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pydantic import JsonValue
+from pydantic_core import PydanticSerializationError, to_jsonable_python
+
+from dovecote import topics
+from dovecote.errors import ConfigurationError, DovecoteError, Reject, ToolError, is_retryable
+from dovecote.messages import Message, MessageType, Priority
+from dovecote.once import Once
+from dovecote.requests import REPLIES, Requests
+from dovecote.results import Failure
+
+if TYPE_CHECKING:
+    from dovecote.app import App
+
+Responder = Callable[[Message], Awaitable[Any]]
+OrderKey = Callable[[Message], str | None]
+
+
+class Turns:
+    """Lets messages of one key have their turn one after the other, in the order they came to this replica."""
+
+    def __init__(self, key: OrderKey | None) -> None:
+        self._key = key
+        self._locks: dict[str, asyncio.Lock] = {}
+        self._waiting: Counter[str] = Counter()
+
+    @asynccontextmanager
+    async def turn(self, message: Message) -> AsyncIterator[None]:
+        """The block runs when it is the message's turn; at once if it has no key."""
+        key = self._key(message) if self._key else None
+        if key is None:
+            yield
+            return
+        self._waiting[key] += 1
+        try:
+            async with self._locks.setdefault(key, asyncio.Lock()):
+                yield
+        finally:
+            self._waiting[key] -= 1
+            if not self._waiting[key]:
+                del self._waiting[key], self._locks[key]
+
+
+@dataclass(frozen=True)
+class Route:
+    """A handler, and which messages are for it: all types and priorities where none are given."""
+
+    handler: Responder
+    types: Collection[MessageType]
+    priorities: Collection[Priority]
+    turns: Turns
+
+    def fits(self, message: Message) -> bool:
+        """Whether a message is for this handler."""
+        wanted = not self.types or message.type in self.types
+        return wanted and (not self.priorities or message.priority in self.priorities)
+
+    async def __call__(self, message: Message) -> Any:
+        """Handle a message in its turn."""
+        async with self.turns.turn(message):
+            return await self.handler(message)
+
+
+class Routes:
+    """The handlers of one topic: a message is for the first that it fits, in the order they were given."""
+
+    def __init__(self) -> None:
+        self._routes: list[Route] = []
+
+    def add(self, route: Route) -> None:
+        """Add one; it comes after the others."""
+        self._routes.append(route)
+
+    def find(self, message: Message) -> Route | None:
+        """The handler of a message, if there is one."""
+        return next((route for route in self._routes if route.fits(message)), None)
+
+    async def take(self, message: Message) -> None:
+        """Handle a message; one that is for none of the handlers is not wanted, and gone."""
+        if route := self.find(message):
+            await route(message)
+
+
+class Inbox:
+    """What one app does with messages that are addressed to it, and with answers to its requests."""
+
+    def __init__(self, app: "App") -> None:
+        self._app = app
+        self.requests = Requests(app)
+        self.routes = Routes()
+        self.is_open = False
+
+    def open(self) -> None:
+        """Have the app take messages that are addressed to it, and to everyone; before it starts."""
+        if self.is_open:
+            return
+        topic = topics.inbox(self._app.name)
+        if any(subscription.topic == topic for subscription in self._app.subscriptions):
+            raise ConfigurationError(
+                f"app {self._app.name!r} subscribes to {topic!r} itself",
+                mend="give `bus.subscribe` no topic, which is that one",
+            )
+        self.is_open = True
+        self._app.subscribe(topic)(self.take)
+        self._app.subscribe(topics.BROADCAST)(self.take_broadcast)
+        self._app.lifespans.append(self.requests.looking)
+
+    async def take_broadcast(self, message: Message) -> None:
+        """Handle a message that is for everyone; an app does not hear itself."""
+        if message.sender != self._app.name:
+            await self.routes.take(message)
+
+    async def take(self, message: Message) -> None:
+        """Handle a message that is for this app. Raises Reject for one that no handler takes."""
+        if message.correlation_id is not None and message.type in REPLIES:
+            await self.requests.take(message)
+            return
+        route = self.routes.find(message)
+        if route is None:
+            raise Reject(
+                f"app {self._app.name!r} has no handler for {message.type.value} {message.id!r} "
+                f"of priority {message.priority.name} from {message.sender!r}"
+            )
+        if message.reply_to is None:
+            await route(message)
+        else:
+            await self._answer(message, route)
+
+    async def _answer(self, request: Message, route: Route) -> None:
+        assert request.reply_to is not None  # noqa: S101 - see `take`
+
+        async def work() -> JsonValue:
+            return await _result(route, request)
+
+        bus, name = self._app.running.ports.bus, self._app.name
+        done = await Once(self._app.running.ports.state).do(f"request:{_identity(request)}", work)
+        if done is None:
+            await bus.publish(request.reply_to, request.accepted(sender=name))
+            return
+        kind = MessageType.ERROR if "error" in done.value else MessageType.RESPONSE
+        content = done.value.get("error", done.value.get("result"))
+        await bus.publish(request.reply_to, request.reply(content, sender=name, kind=kind))
+
+
+def _identity(request: Message) -> str:
+    """What is the same in requests whose effect is to be one."""
+    return request.idempotency_key or request.id
+
+
+async def _result(route: Route, request: Message) -> JsonValue:
+    """What a handler gives, or why it refuses; only what is worth another try is raised."""
+    try:
+        value = await route(request)
+        return {"result": to_jsonable_python(value)}
+    except PydanticSerializationError as error:
+        failure = Failure(type=ToolError.__name__, message=f"the answer is not JSON: {error}")
+    except DovecoteError as error:
+        if is_retryable(error):
+            raise
+        failure = Failure(type=type(error).__name__, message=str(error), mend=error.mend)
+    return {"error": failure.model_dump(mode="json")}
