@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-from collections import defaultdict
 from typing import Any, Final
 from weakref import WeakValueDictionary
 
@@ -10,6 +9,7 @@ from pydantic import JsonValue
 
 from dovecote import App, TaskEvent
 from dovecote.updates import update
+from services.recorder.batches import Batches
 
 _KEPT: Final = 7 * 24 * 3600
 _LOOK: Final = 0.5
@@ -20,26 +20,12 @@ class Journal:
 
     def __init__(self, app: App) -> None:
         self._app = app
-        self._waiting: defaultdict[str, list[TaskEvent]] = defaultdict(list)
-        self._writing: dict[str, asyncio.Lock] = {}
+        self._batches: Batches[TaskEvent] = Batches(self._write)
         self._grown: WeakValueDictionary[str, asyncio.Event] = WeakValueDictionary()  # kept by who waits
 
     async def append(self, event: TaskEvent) -> None:
-        """Return when the event is kept; one that is there already (same id) is not kept twice.
-
-        Events of one task that come while another write of it is under way share the next write.
-        """
-        self._waiting[event.task_id].append(event)
-        lock = self._writing.setdefault(event.task_id, asyncio.Lock())
-        async with lock:
-            if events := self._waiting.pop(event.task_id, None):
-                try:
-                    await self._write(event.task_id, events)
-                except BaseException:
-                    self._waiting[event.task_id] = events + self._waiting[event.task_id]
-                    raise
-            if event.task_id not in self._waiting:
-                self._writing.pop(event.task_id, None)
+        """Return when the event is kept; one that is there already (same id) is not kept twice."""
+        await self._batches.add(event.task_id, event)
         if grown := self._grown.pop(event.task_id, None):
             grown.set()
 

@@ -3,14 +3,17 @@
 from dovecote import App, Message, TaskEvent, topics
 from dovecote.errors import NotFoundError
 from dovecote.values import Value, kept
-from services.recorder.deadletters import DeadLetter, DeadLetters
+from services.recorder import letters_api
+from services.recorder.deadletters import DeadLetters
 from services.recorder.journal import Journal
 from services.recorder.lastvalues import LastValues
+from services.recorder.resubmissions import Resubmissions
 
 recorder = App("recorder")
 journal = Journal(recorder)
 letters = DeadLetters(recorder)
 values = LastValues(recorder)
+recorder.router.include_router(letters_api.router(letters, Resubmissions(recorder, letters)))
 
 
 @recorder.subscribe(topics.TASK_EVENTS, dead_letter=False)
@@ -22,13 +25,13 @@ async def keep_event(message: Message) -> None:
 @recorder.subscribe(topics.DEAD_LETTERS, dead_letter=False, raw=True)
 async def keep_dead_letter(message: Message) -> None:
     """A message that a consumer gave up."""
-    await letters.add(message.id, message=message)
+    await letters.take_message(message)
 
 
 @recorder.subscribe(topics.FAILURES, dead_letter=False)
 async def keep_reason(message: Message) -> None:
     """Why an attempt at a message failed."""
-    await letters.add(str(message.causation_id), reason=message.content)
+    await letters.take_reason(message)
 
 
 @recorder.subscribe(topics.VALUES)
@@ -41,15 +44,6 @@ async def keep_value(message: Message) -> None:
 async def events(task_id: str, after: int = 0, wait: float = 0) -> list[TaskEvent]:
     """Events of a task after the first `after`, waiting up to `wait` seconds for one."""
     return await journal.after(task_id, after, min(wait, 30))
-
-
-@recorder.router.get("/deadletters/{message_id}")
-async def dead_letter(message_id: str) -> DeadLetter:
-    """A dead letter, with its reasons."""
-    found = await letters.get(message_id)
-    if found is None:
-        raise NotFoundError(f"there is no dead letter {message_id!r}")
-    return found
 
 
 @recorder.router.get("/values/{topic:path}")

@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
+from dovecote import resubmission
 from dovecote.bus import Bus
 from dovecote.conversation import Conversations
 from dovecote.dapr import connect
@@ -135,6 +136,9 @@ class App:
         await self.traffic.quiet(settings.stop_timeout)
         self.tap.end()
 
+    def _listening(self) -> list[Subscription]:
+        return [*self.subscriptions, *self.running.listening]
+
     def _token(self) -> SecretStr:
         return self.running.settings.app_api_token
 
@@ -161,6 +165,7 @@ class App:
         api.include_router(_health(self))
         api.include_router(self.tap.router())
         api.include_router(self.metrics.router())
+        api.include_router(resubmission.router(self.name, self._listening))
         api.include_router(self.router)
         api.include_router(self.public)
         api.add_exception_handler(DovecoteError, _problem)
@@ -174,7 +179,8 @@ class Running:
     """What an app has while it runs."""
 
     def __init__(self, app: App, ports: Ports, settings: Settings) -> None:
-        self.ports = ports = _observed(ports, app)
+        self.listening: list[Subscription] = []  # beside those of the app, for now
+        self.ports = ports = _observed(ports, app, self.listening)
         self.settings = settings
         self.directory = Directory(ports.invoke)
         self.registrar = app.registrar or self.directory
@@ -238,10 +244,16 @@ class Running:
             await self._end.wait()
 
 
-def _observed(ports: Ports, app: App) -> Ports:
-    def listen(subscription: Subscription) -> contextlib.AbstractAsyncContextManager[None]:
-        shown = app.tap.handler(subscription.topic, subscription.handler)
-        return ports.listen(replace(subscription, handler=shown))
+def _observed(ports: Ports, app: App, listening: list[Subscription]) -> Ports:
+    @contextlib.asynccontextmanager
+    async def listen(subscription: Subscription) -> AsyncIterator[None]:
+        shown = replace(subscription, handler=app.tap.handler(subscription.topic, subscription.handler))
+        async with ports.listen(shown):
+            listening.append(shown)
+            try:
+                yield
+            finally:
+                listening.remove(shown)
 
     return replace(ports, bus=TappedBus(MeasuredBus(ports.bus, app.metrics), app.tap), listen=listen)
 

@@ -1,7 +1,8 @@
 """What happens to a delivered message: the same on every transport.
 
 A message is acknowledged only after its handler returned. What fails for good, and each failed attempt,
-is told with its reason to the failures topic, where the recorder joins it with the dead letter.
+is told with its reason to the failures topic, where the recorder joins it with the dead letter. As long as a reason
+cannot be told, nothing is given up for good.
 """
 
 import asyncio
@@ -16,9 +17,10 @@ from pydantic import JsonValue
 
 from dovecote import topics
 from dovecote.classes import class_of
+from dovecote.deadletters import UNREADABLE
 from dovecote.errors import DovecoteError, InvalidInputError, TooLargeError, outcome
 from dovecote.logtopics import unpublished
-from dovecote.messages import Message, MessageType
+from dovecote.messages import Message, MessageType, id_of
 from dovecote.metrics import Metrics
 from dovecote.ports import Publisher, Subscription
 
@@ -51,15 +53,14 @@ class Deliveries:
         message: Message | None = None
         async with self._slot(subscription):
             try:
-                message = Message.from_cloudevent(event, default_type=subscription.default_type)
+                message = _read(subscription, event)
                 if subscription.dead_letter and message.expired():
                     raise InvalidInputError(f"message {message.id!r} expired before it was handled")  # noqa: TRY301 - one way out
                 self._metrics.delivered(subscription.topic, message)
                 await subscription.handler(message)
             except Exception as error:  # noqa: BLE001 - whatever a handler raises becomes a verdict
                 return await self._failed(subscription, event, message, error)
-        if self._attempts:
-            self._attempts.pop(_key(subscription, event, message), None)
+        await self._recovered(subscription, message)
         return "SUCCESS"
 
     @contextlib.asynccontextmanager
@@ -69,6 +70,12 @@ class Deliveries:
         with self._metrics.queued(subscription.topic), silent:
             async with self._slots[subscription.urgent]:
                 yield
+
+    async def _recovered(self, subscription: Subscription, message: Message) -> None:
+        """Tell that what failed before was handled: its reasons are those of no dead letter."""
+        attempts = self._attempts.pop((subscription.topic, message.id), 0) if self._attempts else 0
+        if attempts and subscription.dead_letter:
+            await self._tell(handled_after(message.id, subscription.topic, self._app_id, attempts))
 
     async def _failed(
         self, subscription: Subscription, event: JsonValue, message: Message | None, error: Exception
@@ -82,23 +89,45 @@ class Deliveries:
             self._attempts.popitem(last=False)
         _, verdict = outcome(error)
         log.warning("%s %s: attempt %d failed (%s): %s: %s", *key, attempt, verdict, type(error).__name__, error)
-        if subscription.dead_letter:
-            # What is no message can be read nowhere else: it goes with the reason.
-            await self._tell(key, attempt, verdict, error, {} if message else {"event": event})
-        return verdict
-
-    async def _tell(
-        self, key: tuple[str, str], attempt: int, verdict: Status, error: Exception, more: dict[str, JsonValue]
-    ) -> None:
+        if not subscription.dead_letter:
+            return verdict
         topic, message_id = key
-        told = failure_of(message_id, topic, self._app_id, error, attempt=attempt, verdict=verdict, **more)
-        try:
-            await self._bus.publish(topics.FAILURES, told)
-        except DovecoteError as failed:
-            if more and isinstance(failed, TooLargeError):
-                await self._tell(key, attempt, verdict, error, {})  # the event itself is among the dead letters
+        told = failure_of(message_id, topic, self._app_id, error, attempt=attempt, verdict=verdict)
+        # What is no message can be read nowhere else: it goes with the reason.
+        whole = told if message else _with_event(told, event)
+        # Nothing is given up without its reason: as long as that cannot be told, the broker keeps the message.
+        return verdict if await self._tell(whole, told) else "RETRY"
+
+    async def _tell(self, *forms: Message) -> bool:
+        """Publish what became of an attempt, in the first form that is not too large; whether that succeeded."""
+        for told in forms:
+            try:
+                await self._bus.publish(topics.FAILURES, told)
+            except TooLargeError as error:
+                log.warning("%s cannot be told in full: %s", told.id, error)
+            except DovecoteError as error:
+                log.warning("%s could not be told: %s", told.id, error)
+                return False
             else:
-                log.exception("%s: the reason of a failed attempt at %s could not be published", *key)
+                return True
+        return True  # there is no smaller form, and waiting would not make one
+
+
+def handled_after(message_id: str, topic: str, consumer: str, attempts: int) -> Message:
+    """The news that a message was handled after so many failed attempts; published to the failures topic."""
+    return Message(
+        id=f"{message_id}.{consumer}.handled.{attempts + 1}",
+        type=MessageType.EVENT,
+        sender=consumer,
+        causation_id=message_id,
+        content={
+            "message_id": message_id,
+            "topic": topic,
+            "consumer": consumer,
+            "attempt": attempts + 1,
+            "verdict": "SUCCESS",
+        },
+    )
 
 
 def failure_of(  # noqa: PLR0913 - what is known of a failed attempt
@@ -136,7 +165,24 @@ def _shortened(text: str) -> str:
     return text if len(text) <= 2 * _LONGEST else f"{text[:_LONGEST]}\n...\n{text[-_LONGEST:]}"
 
 
+def _with_event(told: Message, event: JsonValue) -> Message:
+    content = told.content if isinstance(told.content, dict) else {}
+    return told.model_copy(update={"content": {**content, "event": event}})
+
+
+def _read(subscription: Subscription, event: JsonValue) -> Message:
+    """The message of an event. At its last stop, what is none becomes the content of one that says why."""
+    try:
+        return Message.from_cloudevent(event, default_type=subscription.default_type)
+    except InvalidInputError as error:
+        if subscription.dead_letter or not subscription.raw:
+            raise
+        return Message(
+            id=id_of(event), type=MessageType.ERROR, sender="", content=event, metadata={UNREADABLE: str(error)}
+        )
+
+
 def _key(subscription: Subscription, event: JsonValue, message: Message | None) -> tuple[str, str]:
     if message:
         return subscription.topic, message.id
-    return subscription.topic, str(event.get("id")) if isinstance(event, dict) else "no id"
+    return subscription.topic, id_of(event)

@@ -204,6 +204,12 @@ def read_payload(payload: bytes) -> JsonValue:
     return value
 
 
+def id_of(event: JsonValue) -> str:
+    """The id of an event, whether it is a message or not; one of its content if it has none."""
+    named = event.get("id") if isinstance(event, dict) else None
+    return str(named) if named else _nameless(json.dumps(event, sort_keys=True).encode())
+
+
 def _bare(content: object) -> dict[str, Any]:
     """Plain JSON as an event; the same content always gets the same id."""
     return {"id": _nameless(json.dumps(content, sort_keys=True).encode()), "data": content}

@@ -108,7 +108,8 @@ class Write:
     """One write.
 
     With `etag` the write holds only if nobody wrote since; with `create` only if there is no such key yet. Such
-    a condition is kept for keys that are only ever written with one. `ttl` is in seconds.
+    a condition is kept for keys that are only ever written with one. `ttl` is in seconds; 0 keeps for good what was
+    written with one before.
     """
 
     key: str

@@ -53,6 +53,9 @@ class Settings(BaseSettings):
     accept_timeout: float = Field(
         300.0, gt=0, description="seconds until a task that no agent has taken is a dead letter"
     )
+    max_resubmissions: int = Field(
+        5, ge=0, description="how often a dead letter may be handed to its consumer again"
+    )
     stop_delay: int = Field(
         0,
         ge=0,

@@ -9,11 +9,18 @@ from dovecote.errors import ConflictError
 from dovecote.ports import State, Write
 
 
-async def update(state: State, key: str, change: Callable[[Any], JsonValue], *, ttl: int | None = None) -> Any:
+async def update(
+    state: State,
+    key: str,
+    change: Callable[[Any], JsonValue],
+    *,
+    ttl: int | Callable[[Any], int] | None = None,
+) -> Any:
     """Write what `change` makes of a key's value; returns the value that the key has then.
 
     `change` gets None where there is no such key, leaves all as it is by returning None, and is asked again when
-    somebody else wrote first. What it raises is raised, and nothing is written. `ttl` is in seconds.
+    somebody else wrote first. What it raises is raised, and nothing is written. `ttl` is in seconds, or what
+    gives them for the value that is written.
     """
     while True:
         item = await state.get(key)
@@ -21,8 +28,9 @@ async def update(state: State, key: str, change: Callable[[Any], JsonValue], *, 
         after = change(before)
         if after is None:
             return before
+        lasting = ttl(after) if callable(ttl) else ttl
         try:
-            await state.write(Write(key, after, etag=item.etag if item else None, create=item is None, ttl=ttl))
+            await state.write(Write(key, after, etag=item.etag if item else None, create=item is None, ttl=lasting))
         except ConflictError:
             continue
         return after

@@ -8,6 +8,7 @@ from typing import Any, Final
 from pydantic import BaseModel
 
 from dovecote import Message, MessageType, Priority, TaskEvent, TaskResult
+from dovecote.deadletters import DeadLetter, DeadLetterAction, DeadLetterPage, DeadLetterQuery, Resubmission
 from dovecote.directory import Presence, Registration
 from dovecote.orchestrator import NewTask
 from dovecote.results import AgentResult, Failure
@@ -15,13 +16,15 @@ from dovecote.tools import ToolOutcome, ToolRequest
 from dovecote.values import Value
 from services.contracts.documents import IndexReport, SearchResult
 from services.contracts.tasks import Answer, Question
-from services.recorder.deadletters import DeadLetter
 
 GOLDEN: Final = Path(__file__).parent / "golden"
 MODELS: Final[tuple[type[BaseModel], ...]] = (
     AgentResult,
     Answer,
     DeadLetter,
+    DeadLetterAction,
+    DeadLetterPage,
+    DeadLetterQuery,
     Failure,
     IndexReport,
     Message,
@@ -29,6 +32,7 @@ MODELS: Final[tuple[type[BaseModel], ...]] = (
     Presence,
     Question,
     Registration,
+    Resubmission,
     SearchResult,
     TaskEvent,
     TaskResult,

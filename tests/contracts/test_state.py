@@ -134,6 +134,23 @@ async def test_a_value_with_a_time_to_live_goes_away(kit: Kit) -> None:
     await state.write(Write(key, 2, create=True))
 
 
+async def test_a_time_to_live_is_ended_by_a_write_for_good(kit: Kit) -> None:
+    state, kept, passing = kit.alpha.ports.state, new_id(), new_id()
+    await state.write(Write(kept, 1, create=True, ttl=1))
+    item = await state.get(kept)
+    assert item is not None
+    await state.write(Write(kept, 2, etag=item.etag, ttl=0))
+    await state.write(Write(passing, 1, create=True, ttl=2))
+
+    async def gone() -> bool:
+        return await state.get(passing) is None
+
+    await eventually(gone, "the other value gone")
+    item = await state.get(kept)
+    assert item is not None
+    assert item.value == 2
+
+
 async def test_a_deleted_key_is_gone_and_may_be_deleted_again(kit: Kit) -> None:
     state, key = kit.alpha.ports.state, new_id()
     await state.write(Write(key, 1))

@@ -9,6 +9,7 @@ import pytest
 from pydantic import JsonValue
 
 from dovecote import Message, MessageType, Priority, Reject, topics
+from dovecote.deadletters import UNREADABLE
 from dovecote.delivery import Deliveries
 from dovecote.errors import BudgetError, ConflictError, ModelError, TooLargeError, UnavailableError
 from dovecote.messages import now
@@ -141,12 +142,48 @@ async def test_a_last_stop_tells_no_reasons_of_its_own() -> None:
     assert reasons() == []
 
 
-async def test_a_reason_that_cannot_be_told_does_not_change_the_verdict(caplog: pytest.LogCaptureFixture) -> None:
+async def test_nothing_is_given_up_while_its_reason_cannot_be_told(caplog: pytest.LogCaptureFixture) -> None:
     bus = MemoryBus()
     bus.available = False
     deliveries = Deliveries("consumer", bus, 1)
-    assert await deliveries.deliver(_subscription(_raising(Reject("no"))), MESSAGE.to_cloudevent()) == "DROP"
-    assert "could not be published" in caplog.text
+    subscription = _subscription(_raising(Reject("no")))
+    assert await deliveries.deliver(subscription, MESSAGE.to_cloudevent()) == "RETRY"
+    assert "m1.consumer.failure.1 could not be told" in caplog.text
+    bus.available = True
+    assert await deliveries.deliver(subscription, MESSAGE.to_cloudevent()) == "DROP"
+    assert [event["data"]["attempt"] for event in bus.events(topics.FAILURES)] == [2]
+
+
+async def test_a_message_that_is_handled_after_failing_is_told_to_be() -> None:
+    deliveries, reasons = _deliveries()
+    event = MESSAGE.to_cloudevent()
+    await deliveries.deliver(_subscription(_raising(UnavailableError("away"))), event)
+    await deliveries.deliver(_subscription(_raising(None)), event)
+    await deliveries.deliver(_subscription(_raising(None)), event)
+    assert [(row["verdict"], row["attempt"], row["consumer"]) for row in reasons()] == [
+        ("RETRY", 1, "consumer"),
+        ("SUCCESS", 2, "consumer"),
+    ]
+
+
+async def test_what_is_no_message_is_kept_at_its_last_stop() -> None:
+    deliveries, _ = _deliveries()
+    taken: list[Message] = []
+
+    async def handle(message: Message) -> None:
+        taken.append(message)
+
+    event: dict[str, JsonValue] = {"specversion": "1.0", "id": "odd", "time": "noon"}
+    assert await deliveries.deliver(_subscription(handle, dead_letter=False, raw=True), event) == "SUCCESS"
+    assert [(message.id, message.content) for message in taken] == [("odd", event)]
+    assert "not a message" in taken[0].metadata[UNREADABLE]
+
+
+async def test_events_without_an_id_are_told_apart() -> None:
+    deliveries, reasons = _deliveries()
+    for time in ("noon", "night"):
+        await deliveries.deliver(_subscription(_raising(None)), {"specversion": "1.0", "time": time})
+    assert len({row["message_id"] for row in reasons()}) == 2
 
 
 async def test_the_reason_of_an_event_too_large_to_repeat_goes_without_it() -> None:

@@ -19,6 +19,9 @@ _PATH = f"/v1.0/state/{STATESTORE}"
 # What a store answers when a condition does not hold; with `create` some say it only in the text of a 500.
 _CONFLICT = re.compile(rb"possible etag mismatch|user_script:\d+: failed to set key")
 
+# A time to live that ends an earlier one: a store may keep that over a write without any.
+_FOR_GOOD = -1
+
 
 class DaprState:
     """JSON values under this app's own keys."""
@@ -70,7 +73,7 @@ def _upsert(write: Write) -> dict[str, Any]:
     if write.create or write.etag is not None:
         request["options"] = {"concurrency": "first-write"}
     if write.ttl is not None:
-        request["metadata"] = {"ttlInSeconds": str(write.ttl)}
+        request["metadata"] = {"ttlInSeconds": str(write.ttl or _FOR_GOOD)}
     return request
 
 

@@ -60,7 +60,7 @@ class MemoryState:
         return {key: from_json(row.text) for key, row in rows.items() if row is not None}
 
     def _row(self, write: Write) -> _Row:
-        until = None if write.ttl is None else self._clock.now() + timedelta(seconds=write.ttl)
+        until = None if not write.ttl else self._clock.now() + timedelta(seconds=write.ttl)
         return _Row(to_json(write.value), str(next(self._etags)), until)
 
     def _live(self, key: str) -> _Row | None:

@@ -1,0 +1,47 @@
+"""Resubmission: a dead letter is handed once more to the consumer that gave it up, and to no other.
+
+It comes by invocation and not over the broker, whose topic has other consumers too; so whoever resubmits it hears
+at once what became of it.
+"""
+
+from collections.abc import Callable, Sequence
+
+from fastapi import APIRouter
+from pydantic import JsonValue
+
+from dovecote.deadletters import Resubmission
+from dovecote.delivery import failure_of
+from dovecote.errors import NotFoundError, outcome
+from dovecote.ports import Subscription
+
+
+def router(app_id: str, subscriptions: Callable[[], Sequence[Subscription]]) -> APIRouter:
+    """The route `POST /resubmissions` of an app with such subscriptions."""
+    router = APIRouter(tags=["resubmissions"])
+
+    @router.post("/resubmissions")
+    async def resubmit(what: Resubmission) -> JsonValue:
+        """Handle a dead letter, with the id that it had; the answer is null, or the reason why it failed again."""
+        handlers = [one.handler for one in subscriptions() if one.topic == what.topic]
+        if not handlers:
+            raise NotFoundError(
+                f"app {app_id!r} does not subscribe to topic {what.topic!r} any more",
+                mend="discard the dead letter, or bring the subscription back",
+            )
+        try:
+            await handlers[0](what.message)
+        except Exception as error:  # noqa: BLE001 - whatever a handler raises is the reason
+            _, verdict = outcome(error)
+            told = failure_of(
+                what.message.id,
+                what.topic,
+                app_id,
+                error,
+                attempt=1,
+                verdict=verdict,
+                resubmission=what.number,
+            )
+            return told.content
+        return None
+
+    return router

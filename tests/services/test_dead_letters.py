@@ -1,0 +1,367 @@
+"""The recorder's dead letters: what it keeps of each consumer, how it lists them, what can be done with them."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from dovecote import App, Message, MessageType, Reject, topics
+from dovecote.deadletters import DeadLetter, DeadLetterRow
+from dovecote.delivery import failure_of, handled_after
+from dovecote.effects import Effects
+from dovecote.errors import (
+    AgentUnavailableError,
+    ConflictError,
+    InvalidInputError,
+    NotFoundError,
+    UnavailableError,
+)
+from dovecote.messages import now
+from dovecote.ports import State, Write
+from dovecote.settings import Settings
+from dovecote.testing import Network
+from services.recorder.main import app as recorder
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+TOPIC = "test/letters"
+
+
+class Clerk:
+    """An app that counts each message, after it has raised the errors that are to come first."""
+
+    def __init__(self, name: str) -> None:
+        self.app = App(name)
+        self.errors: defaultdict[str, list[Exception]] = defaultdict(list)
+        self.handled: list[Message] = []
+        self.app.subscribe(TOPIC)(self.take)
+
+    async def take(self, message: Message) -> None:
+        if self.errors[message.id]:
+            raise self.errors[message.id].pop(0)
+        effects = Effects(self.app.running.ports.state, message.id)
+        effects.put("count", int(await effects.get("count", 0)) + 1)
+        await effects.settle(None, failed=False)
+        self.handled.append(message)
+
+
+class Office:
+    """Two clerks, and the recorder."""
+
+    def __init__(self) -> None:
+        self.ann, self.bob = Clerk("ann"), Clerk("bob")
+        self.net = Network([recorder, self.ann.app, self.bob.app], settings=Settings(max_resubmissions=2))
+
+    async def send(self, message: Message, **errors: list[Exception]) -> Message:
+        """Publish a message at which clerks fail as it is said, and wait until nothing happens any more."""
+        for name, raised in errors.items():
+            getattr(self, name).errors[message.id] = [*raised]
+        await self.net.bus.publish(TOPIC, message)
+        await self.net.bus.settled()
+        return message
+
+    async def ls(self, query: str = "") -> list[DeadLetterRow]:
+        page: Any = await self.net.invoke("recorder", f"deadletters{query}", verb="GET")
+        return [DeadLetterRow.model_validate(row) for row in page["rows"]]
+
+    async def show(self, message: Message) -> DeadLetter:
+        return DeadLetter.model_validate(await self.net.invoke("recorder", f"deadletters/{message.id}", verb="GET"))
+
+    async def act(self, what: str, message: Message, **fields: str) -> DeadLetterRow:
+        row = await self.net.invoke("recorder", f"deadletters/{what}", {"id": message.id, **fields})
+        return DeadLetterRow.model_validate(row)
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def office() -> AsyncIterator[Office]:
+    made = Office()
+    async with made.net:
+        yield made
+
+
+def letter(content: Any = "a letter", **fields: Any) -> Message:
+    return Message(**{"type": MessageType.EVENT, "sender": "tests", "content": content, **fields})
+
+
+@pytest.mark.promise("AOS-11")
+async def test_a_dead_letter_has_its_reason_attempts_traceback_topic_consumer_and_time(office: Office) -> None:
+    message = await office.send(letter(), ann=[UnavailableError("away")] * 9)
+    kept = await office.show(message)
+    assert kept.message == message
+    assert [reason.attempt for reason in kept.reasons] == list(range(1, 10))
+    last = kept.reasons[-1]
+    assert (last.consumer, last.topic, last.error, last.reason) == ("ann", TOPIC, "UnavailableError", "away")
+    assert last.traceback.startswith("Traceback")
+    assert last.at is not None
+    assert last.at <= now()
+    assert [note.what for note in kept.consumers["ann"].notes] == []
+
+
+@pytest.mark.promise("AOS-11")
+async def test_each_consumer_has_its_own_dead_letter(office: Office) -> None:
+    message = await office.send(letter(), ann=[Reject("no")], bob=[UnavailableError("away")])
+    rows = await office.ls()
+    assert [(row.id, row.consumer, row.reason) for row in rows] == [(message.id, "ann", "no")]
+    assert office.bob.handled == [message]
+    both = await office.send(letter(), ann=[Reject("no")], bob=[Reject("not I")])
+    rows = await office.ls()
+    assert {(row.consumer, row.reason) for row in rows if row.id == both.id} == {("ann", "no"), ("bob", "not I")}
+
+
+async def test_message_and_reasons_may_come_in_any_order_and_again(office: Office) -> None:
+    message = letter()
+    told = failure_of(message.id, TOPIC, "ann", UnavailableError("away"), attempt=9, verdict="RETRY")
+    other = failure_of(message.id, TOPIC, "bob", UnavailableError("away"), attempt=1, verdict="RETRY")
+    bus = office.net.bus
+    for _ in range(2):
+        await bus.publish(topics.DEAD_LETTERS, message)
+        await bus.settled()
+        await bus.publish(topics.FAILURES, handled_after(message.id, TOPIC, "bob", 1))
+        await bus.publish(topics.FAILURES, told)
+        await bus.settled()
+        await bus.publish(topics.FAILURES, told)
+        await bus.settled()
+    assert [(row.consumer, row.attempts) for row in await office.ls()] == [("ann", 1)]
+    assert other.id != told.id
+
+
+async def test_what_is_tried_again_and_handled_is_no_dead_letter(office: Office) -> None:
+    message = await office.send(letter(), ann=[UnavailableError("away")])
+    assert await office.ls() == []
+    assert (await office.show(message)).consumers["ann"].state == "handled"
+
+
+async def test_a_letter_of_which_nobody_told_a_reason_is_kept_and_goes_to_whom_it_is_sent(office: Office) -> None:
+    message = letter()
+    await office.net.bus.publish(topics.DEAD_LETTERS, message)
+    await office.net.bus.settled()
+    [row] = await office.ls()
+    assert (row.id, row.consumer, row.topic) == (message.id, "unknown", "")
+    with pytest.raises(InvalidInputError, match="nobody told who gave up"):
+        await office.act("resubmit", message)
+    row = await office.act("resubmit", message, consumer="bob", topic=TOPIC)
+    assert (row.consumer, row.state) == ("bob", "handled")
+    assert (office.ann.handled, office.bob.handled) == ([], [message])
+    assert await office.ls() == []
+
+
+async def test_an_event_that_is_no_message_is_listed_and_can_only_be_discarded(office: Office) -> None:
+    event = {"specversion": "1.0", "id": "odd", "source": "shop", "type": "x", "time": "noon"}
+    await office.net.bus.publish_event(TOPIC, event)
+    await office.net.bus.settled()
+    rows = await office.ls()
+    assert {(row.id, row.consumer, row.error) for row in rows} == {
+        ("odd", "ann", "InvalidInputError"),
+        ("odd", "bob", "InvalidInputError"),
+    }
+    odd = letter(id="odd")
+    assert (await office.show(odd)).event == event
+    with pytest.raises(InvalidInputError, match="is no message"):
+        await office.act("resubmit", odd, consumer="ann")
+    for consumer in ("ann", "bob"):
+        await office.act("discard", odd, consumer=consumer)
+    assert await office.ls() == []
+
+
+@pytest.mark.promise("AOS-11")
+async def test_a_resubmitted_letter_is_handled_once_with_its_id_by_who_gave_it_up(office: Office) -> None:
+    message = await office.send(letter(), ann=[Reject("no")])
+    row = await office.act("resubmit", message)
+    assert (row.state, row.resubmissions) == ("handled", 1)
+    assert office.ann.handled == [message]
+    assert office.bob.handled == [message]  # when it came from the broker, and not again
+    assert await Effects(office.ann.app.running.ports.state, "").get("count") == 1
+    assert [note.what for note in (await office.show(message)).consumers["ann"].notes] == ["resubmitted", "handled"]
+    assert await office.ls() == []
+    with pytest.raises(InvalidInputError, match=r"no dead letter now: ann \(handled\)"):
+        await office.act("resubmit", message)
+
+
+@pytest.mark.promise("AOS-11")
+async def test_a_second_failure_returns_a_letter_with_both_reasons(office: Office) -> None:
+    message = await office.send(letter(), ann=[Reject("no"), UnavailableError("away")])
+    row = await office.act("resubmit", message)
+    assert (row.state, row.reason, row.resubmissions, row.attempts) == ("open", "away", 1, 2)
+    kept = await office.show(message)
+    assert [(reason.reason, reason.resubmission) for reason in kept.reasons] == [("no", 0), ("away", 1)]
+    assert "UnavailableError: away" in kept.reasons[1].traceback
+    assert [row.reason for row in await office.ls()] == ["away"]
+    assert (await office.act("resubmit", message)).state == "handled"
+
+
+async def test_whether_a_letter_may_succeed_as_it_is_can_be_seen(office: Office) -> None:
+    rejected = await office.send(letter(), ann=[Reject("no")])
+    away = await office.send(letter(), ann=[UnavailableError("away")] * 9)
+    assert {row.id: row.retryable for row in await office.ls()} == {rejected.id: False, away.id: True}
+
+
+async def test_resubmissions_of_one_letter_are_limited(office: Office) -> None:
+    message = await office.send(letter(), ann=[Reject("no")] * 9)
+    for _ in range(2):
+        assert (await office.act("resubmit", message)).state == "open"
+    with pytest.raises(ConflictError, match="was resubmitted to 'ann' 2 times, which is the most"):
+        await office.act("resubmit", message)
+    assert len((await office.show(message)).reasons) == 3
+    assert [row.id for row in await office.ls()] == [message.id]
+
+
+async def test_two_resubmissions_at_once_are_one(office: Office) -> None:
+    message = await office.send(letter(), ann=[Reject("no")])
+    rows = await asyncio.gather(*(office.act("resubmit", message) for _ in range(5)), return_exceptions=True)
+    assert [row.state for row in rows if isinstance(row, DeadLetterRow)] == ["handled"]
+    assert all(isinstance(row, DeadLetterRow | ConflictError | InvalidInputError) for row in rows)
+    assert office.ann.handled == [message]
+
+
+async def test_a_consumer_that_does_not_run_leaves_the_letter_as_it_was(office: Office) -> None:
+    message = await office.send(letter(), ann=[Reject("no")])
+    await office.net.stop("ann")
+    for _ in range(3):
+        with pytest.raises(AgentUnavailableError, match="app 'ann' cannot be reached"):
+            await office.act("resubmit", message)
+    await office.net.start("ann")
+    assert [(row.state, row.resubmissions) for row in await office.ls()] == [("open", 0)]
+    assert (await office.act("resubmit", message)).state == "handled"
+
+
+async def test_a_consumer_that_no_longer_subscribes_says_so(office: Office) -> None:
+    message = letter()
+    told = failure_of(message.id, "test/gone", "ann", Reject("no"), attempt=1, verdict="DROP")
+    await office.net.bus.publish(topics.FAILURES, told)
+    await office.net.bus.publish(topics.DEAD_LETTERS, message)
+    await office.net.bus.settled()
+    with pytest.raises(NotFoundError, match="app 'ann' does not subscribe to topic 'test/gone' any more"):
+        await office.act("resubmit", message)
+    assert [row.resubmissions for row in await office.ls()] == [0]
+
+
+async def test_an_expired_letter_is_not_resubmitted(office: Office) -> None:
+    message = await office.send(letter(deadline=now() - timedelta(seconds=1)))
+    with pytest.raises(InvalidInputError, match="has expired"):
+        await office.act("resubmit", message, consumer="ann")
+
+
+@pytest.mark.promise("AOS-11")
+async def test_a_discarded_letter_is_listed_no_more_and_leaves_a_line(office: Office) -> None:
+    message = await office.send(letter(), ann=[Reject("no")])
+    row = await office.act("discard", message, why="a test of the shop's")
+    assert row.state == "discarded"
+    assert await office.ls() == []
+    [note] = (await office.show(message)).consumers["ann"].notes
+    assert (note.what, note.text) == ("discarded", "a test of the shop's")
+    with pytest.raises(InvalidInputError, match=r"ann \(discarded\)"):
+        await office.act("resubmit", message)
+
+
+async def test_of_several_consumers_one_must_be_named(office: Office) -> None:
+    message = await office.send(letter(), ann=[Reject("no")], bob=[Reject("not I")])
+    with pytest.raises(InvalidInputError, match="several consumers: ann, bob"):
+        await office.act("discard", message)
+    await office.act("discard", message, consumer="bob")
+    assert [row.consumer for row in await office.ls()] == ["ann"]
+    with pytest.raises(InvalidInputError, match="no dead letter of 'bob' now"):
+        await office.act("resubmit", message, consumer="bob")
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("?consumer=ann", {"a", "b"}),
+        ("?consumer=bob", set()),
+        ("?type=task", {"b"}),
+        ("?sender=shop", {"a"}),
+        ("?topic=test/letters", {"a", "b"}),
+        ("?topic=test/%2B", {"a", "b"}),
+        ("?topic=other/%23", set()),
+        ("?reason=LAMP", {"a"}),
+        ("?reason=Reject", {"a", "b"}),
+        ("?since=2026-01-01T00:00:00Z", {"a", "b"}),
+        ("?since=2999-01-01T00:00:00Z", set()),
+        ("?reason=lamp&type=task", set()),
+    ],
+)
+async def test_letters_are_found_by_what_they_are(office: Office, query: str, found: set[str]) -> None:
+    await office.send(letter(id="a", sender="shop"), ann=[Reject("the lamp is out")])
+    await office.send(letter(id="b", type=MessageType.TASK), ann=[Reject("no oil")])
+    assert {row.id for row in await office.ls(query)} == found
+
+
+@pytest.mark.parametrize("query", ["?limit=0", "?limit=101", "?since=soon", "?colour=red"])
+async def test_a_wrong_filter_is_refused(office: Office, query: str) -> None:
+    with pytest.raises(InvalidInputError, match="query"):
+        await office.ls(query)
+
+
+async def test_a_listing_goes_through_all_letters_once_newest_first(office: Office) -> None:
+    count = 230
+    for number in range(count):
+        await office.send(letter(id=f"m{number}"), ann=[Reject("no")])
+    seen: list[str] = []
+    query = "?limit=40"
+    while True:
+        page: Any = await office.net.invoke("recorder", f"deadletters{query}", verb="GET")
+        seen += [row["id"] for row in page["rows"]]
+        if page["next"] is None:
+            break
+        # What is acted on meanwhile hides nothing of what follows.
+        await office.act("discard", letter(id=page["rows"][0]["id"]))
+        query = f"?limit=40&cursor={page['next']}"
+    assert seen == [f"m{number}" for number in reversed(range(count))]
+
+
+class CountingState:
+    """A state store that counts the keys that are read."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self.read = 0
+
+    async def get(self, key: str) -> Any:
+        self.read += 1
+        return await self._state.get(key)
+
+    async def get_many(self, keys: list[str]) -> Any:
+        self.read += len(keys)
+        return await self._state.get_many(keys)
+
+    async def write(self, *writes: Write) -> None:
+        await self._state.write(*writes)
+
+
+async def test_a_listing_costs_the_same_after_many_letters_were_handled(office: Office) -> None:
+    messages = [letter(id=f"m{number}") for number in range(330)]
+    office.ann.errors.update({message.id: [Reject("no")] for message in messages})
+    await office.net.bus.publish_batch(TOPIC, messages)
+    await office.net.bus.settled()
+    assert len(await office.ls("?limit=100")) == 100
+    await asyncio.gather(*(office.act("discard", message) for message in messages))
+    last = await office.send(letter(), ann=[Reject("no")])
+    running = recorder.state.dovecote.running
+    counting = running.ports.state = CountingState(running.ports.state)
+    assert [row.id for row in await office.ls()] == [last.id]
+    assert counting.read <= 33  # the head, the last page, and the letters in it; not those that were handled
+
+
+class FailingState(CountingState):
+    """A state store that is away for a while."""
+
+    def __init__(self, state: State, times: int) -> None:
+        super().__init__(state)
+        self.times = times
+
+    async def write(self, *writes: Write) -> None:
+        if self.times:
+            self.times -= 1
+            raise UnavailableError("the store is away")
+        await super().write(*writes)
+
+
+async def test_a_letter_waits_until_the_store_takes_it(office: Office) -> None:
+    running = recorder.state.dovecote.running
+    running.ports.state = FailingState(running.ports.state, times=3)
+    message = await office.send(letter(), ann=[Reject("no")])
+    assert [(row.id, row.reason) for row in await office.ls()] == [(message.id, "no")]
+    assert (await office.show(message)).message == message
