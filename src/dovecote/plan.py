@@ -14,7 +14,7 @@ from pydantic import BaseModel, JsonValue
 
 from dovecote import topics
 from dovecote.asking import Asking
-from dovecote.errors import DeadlineError, DovecoteError, TaskFailedError
+from dovecote.errors import DeadlineError, DovecoteError, TaskFailedError, is_retryable, named
 from dovecote.messages import Message, MessageType
 from dovecote.ports import Retry, WorkflowContext
 from dovecote.results import AgentResult, Failure, Step
@@ -129,7 +129,7 @@ class Execution:
                 self._found.update(found)
                 return found
             case Ask():
-                return (yield from self._ask(wish, self._next_id()))
+                return (yield from self._ask(wish))
             case CallTool():
                 return (yield from self._call(wish, self._next_id()))
             case Approve():
@@ -142,7 +142,20 @@ class Execution:
         self._asked += 1
         return f"{self._context.instance_id}.{self._asked}"
 
-    def _ask(self, wish: Ask, request_id: str) -> _Run:
+    def _ask(self, wish: Ask) -> _Run:
+        """The agent's result; it is asked anew, as often as the settings say, where its failure may pass."""
+        retries = self._settings.ask_retries
+        while True:
+            answer: AgentResult | Failure = yield from self._ask_once(wish, self._next_id())
+            if isinstance(answer, AgentResult):
+                return answer
+            if not retries or not is_retryable(named(answer.type, answer.message)):
+                raise TaskFailedError(
+                    f"agent {wish.agent!r} failed: {answer.type}: {answer.message}", mend=answer.mend
+                )
+            retries -= 1
+
+    def _ask_once(self, wish: Ask, request_id: str) -> _Run:
         message = Message(
             id=request_id,
             type=MessageType.TASK,
@@ -173,9 +186,7 @@ class Execution:
                     error=failure.message,
                 )
             )
-            raise TaskFailedError(
-                f"agent {wish.agent!r} failed: {failure.type}: {failure.message}", mend=failure.mend
-            )
+            return failure
         result = AgentResult.model_validate(reply["content"])
         self.steps += result.steps
         return result

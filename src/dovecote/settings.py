@@ -1,5 +1,6 @@
 """Settings: the only reader of the environment."""
 
+import os
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -17,7 +18,7 @@ def _lower(value: Any) -> Any:
 class Settings(BaseSettings):
     """What an app reads from its environment; every name starts with DOVECOTE_ unless Dapr sets it."""
 
-    model_config = SettingsConfigDict(env_prefix="DOVECOTE_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="DOVECOTE_", frozen=True, extra="ignore", populate_by_name=True)
 
     app_port: int = Field(8080, validation_alias=AliasChoices("APP_PORT", "DOVECOTE_APP_PORT"))
     dapr_http_port: int = Field(3500, validation_alias="DAPR_HTTP_PORT")
@@ -44,11 +45,25 @@ class Settings(BaseSettings):
         100, gt=0, description="message handlers at once, per app; urgent messages have as many of their own"
     )
     heartbeat: float = Field(
-        10.0, gt=0, description="seconds between an app's signs of life; its lease is one and a half of them"
+        10.0,
+        gt=0,
+        validation_alias=AliasChoices("DOVECOTE_HEARTBEAT", "AGENT_HEARTBEAT_INTERVAL"),
+        description="seconds between an app's signs of life; its lease is one and a half of them",
     )
     agent_wait: float = Field(20.0, ge=0, description="seconds to wait for an agent that is not running")
     model_wait: float = Field(60.0, ge=0, description="seconds to go on trying a model or a tool that is away")
-    ask_timeout: float = Field(600.0, gt=0, description="seconds until an agent that was asked is given up")
+    ask_timeout: float = Field(
+        600.0,
+        gt=0,
+        validation_alias=AliasChoices("DOVECOTE_ASK_TIMEOUT", "AGENT_DEFAULT_TIMEOUT"),
+        description="seconds until an agent that was asked is given up",
+    )
+    ask_retries: int = Field(
+        0,
+        ge=0,
+        validation_alias=AliasChoices("DOVECOTE_ASK_RETRIES", "AGENT_MAX_RETRIES"),
+        description="how often a plan asks an agent anew that answered with an error which may pass",
+    )
     resend_after: float = Field(5.0, gt=0, description="seconds until an unanswered task is sent again")
     accept_timeout: float = Field(
         300.0, gt=0, description="seconds until a task that no agent has taken is a dead letter"
@@ -92,5 +107,10 @@ def get_settings() -> Settings:
 
 
 def _variable(loc: tuple[int | str, ...]) -> str:
+    """The variable that was read for a field; pydantic names the first of several that it would have read."""
     name = str(loc[0])
+    for field in Settings.model_fields.values():
+        alias = field.validation_alias
+        if isinstance(alias, AliasChoices) and name in alias.choices:
+            return next((str(one) for one in alias.choices if str(one) in os.environ), name)
     return name if name.isupper() else f"DOVECOTE_{name.upper()}"

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from dovecote import AgentResult, PlanContext
-from dovecote.errors import DovecoteError, NotFoundError
+from dovecote.errors import DovecoteError, ModelError, ModelUnavailableError, NotFoundError
 from dovecote.results import TaskResult
 from dovecote.testing import Network
 from tests.support.eventually import eventually
-from tests.support.plans import Job, Steps, run, running
+from tests.support.plans import Job, Steps, asking, run, running
 
 
 async def test_a_plan_finds_agents_by_what_they_can_do() -> None:
@@ -70,6 +70,30 @@ async def test_an_agents_error_fails_the_task_with_its_reason() -> None:
     assert result.error is not None
     assert result.error.message == "agent 'bob' failed: ModelError: bob cannot"
     assert [(step.agent, step.error) for step in result.steps] == [("ann", ""), ("bob", "bob cannot")]
+
+
+@pytest.mark.parametrize(
+    ("fails", "error", "asked"),
+    [
+        (1, ModelUnavailableError, 2),
+        (2, ModelUnavailableError, 3),
+        (3, ModelUnavailableError, 3),
+        (1, ModelError, 1),
+    ],
+)
+async def test_an_agent_is_asked_anew_as_often_as_the_settings_say_if_its_error_may_pass(
+    fails: int, error: type[DovecoteError], asked: int
+) -> None:
+    calls = []
+
+    def model(messages: Any, _: Any) -> str | Exception:
+        calls.append(messages)
+        return error("overloaded") if len(calls) <= fails else "here I am"
+
+    async with running(asking(), model, ask_retries=2, model_wait=0) as net:
+        result = await net.ask({})
+    assert len(calls) == asked
+    assert result.status == ("completed" if fails < asked else "failed")
 
 
 async def test_a_plan_may_catch_an_error_and_go_on() -> None:

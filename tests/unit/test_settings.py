@@ -28,6 +28,29 @@ def test_ports_are_read_from_the_names_that_dapr_sets(monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize(
+    ("documented", "ours", "field"),
+    [
+        ("AGENT_DEFAULT_TIMEOUT", "DOVECOTE_ASK_TIMEOUT", "ask_timeout"),
+        ("AGENT_MAX_RETRIES", "DOVECOTE_ASK_RETRIES", "ask_retries"),
+        ("AGENT_HEARTBEAT_INTERVAL", "DOVECOTE_HEARTBEAT", "heartbeat"),
+    ],
+)
+def test_names_that_another_system_documents_are_read_and_ours_comes_first(
+    monkeypatch: pytest.MonkeyPatch, documented: str, ours: str, field: str
+) -> None:
+    monkeypatch.setenv(documented, "30")
+    assert getattr(get_settings(), field) == 30
+    get_settings.cache_clear()
+    monkeypatch.setenv(ours, "40")
+    assert getattr(get_settings(), field) == 40
+    get_settings.cache_clear()
+    monkeypatch.delenv(ours)
+    monkeypatch.setenv(documented, "often")
+    with pytest.raises(ConfigurationError, match=f"environment: {documented}: "):
+        get_settings()
+
+
+@pytest.mark.parametrize(
     ("variable", "value"),
     [
         ("DOVECOTE_CONCURRENCY", "0"),

@@ -35,6 +35,7 @@ def env_example(components: Path) -> str:
     for name, field in Settings.model_fields.items():
         if name not in _PER_APP:
             lines += ["", f"# {_meaning(field)}", f"# {_variable(name, field)}={field.get_default()}"]
+            lines += [f"# read as well, where that is not set: {other}" for other in _other_names(field)]
     lines += ["", "# Read by the launcher and the command."]
     for variable, meaning in ELSEWHERE.items():
         lines += ["", f"# {meaning}", f"# {variable}="]
@@ -101,6 +102,11 @@ def _variable(name: str, field: FieldInfo) -> str:
     if isinstance(alias, AliasChoices):
         return str(alias.choices[0])
     return str(alias or f"DOVECOTE_{name.upper()}")
+
+
+def _other_names(field: FieldInfo) -> list[str]:
+    alias = field.validation_alias
+    return [str(choice) for choice in alias.choices[1:]] if isinstance(alias, AliasChoices) else []
 
 
 def _meaning(field: FieldInfo) -> str:
