@@ -5,6 +5,7 @@ from dovecote.agent import Agent
 from dovecote.app import App
 from dovecote.budget import Budget
 from dovecote.bus import Bus
+from dovecote.commands import Commands
 from dovecote.conversation import Conversation, Conversations
 from dovecote.errors import DovecoteError, Reject, ToolError
 from dovecote.mailbox import Mailbox
@@ -22,6 +23,7 @@ __all__ = [
     "Budget",
     "Bus",
     "Call",
+    "Commands",
     "Conversation",
     "Conversations",
     "DovecoteError",

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Literal, TypedDict, TypeVar, Unpack
 from pydantic import JsonValue, ValidationError
 
 from dovecote import topics
-from dovecote.errors import ConfigurationError, InvalidInputError
+from dovecote.errors import CommandRejectedError, ConfigurationError, InvalidInputError
 from dovecote.inbox import OrderKey, Responder, Route, Routes, Turns
 from dovecote.mailbox import REFUSED, Mailbox
 from dovecote.messages import Message, MessageType, Priority, now
 from dovecote.problems import faults
+from dovecote.requests import AcceptedCommand, error_in
 
 if TYPE_CHECKING:
     from dovecote.app import App
@@ -120,7 +121,32 @@ class Bus:
         """
         request = self._request(recipient, what, MessageType.QUERY, timeout, fields)
         exchange = self._app.inbox.requests.begin(request, timeout)
-        return await self._app.inbox.requests.until(exchange, exchange.answer)
+        answer = await self._app.inbox.requests.until(exchange, exchange.answer)
+        if error := error_in(answer):
+            raise error
+        return answer
+
+    async def command(
+        self,
+        recipient: str,
+        name: str,
+        parameters: dict[str, JsonValue] | None = None,
+        *,
+        timeout: float = 30.0,  # noqa: ASYNC109 - a limit on the whole exchange, of which the recipient is told
+        **fields: Unpack[Envelope],
+    ) -> AcceptedCommand:
+        """Have an app carry out a command; returns when it has accepted it: `outcome` then waits for the result.
+
+        Raises CommandRejectedError, with the schema of what it takes, and else as `request` does. `timeout` is in
+        seconds, from now until the outcome.
+        """
+        content: JsonValue = {"command": name, "parameters": parameters or {}}
+        command = self._request(recipient, content, MessageType.COMMAND, timeout, fields)
+        exchange = self._app.inbox.requests.begin(command, timeout)
+        first = await self._app.inbox.requests.until(exchange, exchange.first)
+        if isinstance(error := error_in(first), CommandRejectedError):
+            raise error
+        return AcceptedCommand(self._app.inbox.requests, exchange)
 
     @property
     def late_answers(self) -> int:

@@ -4,6 +4,7 @@ DovecoteError
 ├── ConfigurationError       the start is refused: a file, a key, a name is wrong
 ├── InvalidInputError        what came in does not fit; sending it again will not help
 │   ├── TooLargeError        it is over a size limit
+│   ├── CommandRejectedError  there is no such command, or its parameters do not fit
 │   ├── ConversationEndedError  nothing more can be said in it
 │   └── Reject               a handler refuses a message for good: it is dead-lettered at once
 ├── UnauthorizedError        who asks does not show the token that is demanded
@@ -47,6 +48,10 @@ class TooLargeError(InvalidInputError):
 
 class ConversationEndedError(InvalidInputError):
     """A conversation has ended, and takes no message any more."""
+
+
+class CommandRejectedError(InvalidInputError):
+    """An app has no such command, or the parameters do not fit: the mend has the JSON Schema of what it takes."""
 
 
 class Reject(InvalidInputError):  # noqa: N818 - reads as what the handler does

@@ -8,7 +8,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pydantic import JsonValue
@@ -31,7 +31,7 @@ OrderKey = Callable[[Message], str | None]
 class Turns:
     """Lets messages of one key have their turn one after the other, in the order they came to this replica."""
 
-    def __init__(self, key: OrderKey | None) -> None:
+    def __init__(self, key: OrderKey | None = None) -> None:
         self._key = key
         self._locks: dict[str, asyncio.Lock] = {}
         self._waiting: Counter[str] = Counter()
@@ -55,12 +55,16 @@ class Turns:
 
 @dataclass(frozen=True)
 class Route:
-    """A handler, and which messages are for it: all types and priorities where none are given."""
+    """A handler, and which messages are for it: all types and priorities where none are given.
+
+    `answers` is whether what it returns is the answer to a request; else it sees to that itself.
+    """
 
     handler: Responder
-    types: Collection[MessageType]
-    priorities: Collection[Priority]
-    turns: Turns
+    types: Collection[MessageType] = ()
+    priorities: Collection[Priority] = ()
+    turns: Turns = field(default_factory=Turns)
+    answers: bool = True
 
     def fits(self, message: Message) -> bool:
         """Whether a message is for this handler."""
@@ -133,30 +137,33 @@ class Inbox:
                 f"app {self._app.name!r} has no handler for {message.type.value} {message.id!r} "
                 f"of priority {message.priority.name} from {message.sender!r}"
             )
-        if message.reply_to is None:
+        if message.reply_to is None or not route.answers:
             await route(message)
         else:
             await self._answer(message, route)
 
     async def _answer(self, request: Message, route: Route) -> None:
-        assert request.reply_to is not None  # noqa: S101 - see `take`
-
         async def work() -> JsonValue:
             return await _result(route, request)
 
+        await self.answer_once(request, work)
+
+    async def answer_once(self, request: Message, work: Callable[[], Awaitable[JsonValue]]) -> None:
+        """Answer a request with what work gives: an object with its `result`, or with an `error`.
+
+        It is done once, and its outcome kept; while it is done elsewhere, the sender is told that it is under way.
+        """
         bus, name = self._app.running.ports.bus, self._app.name
-        done = await Once(self._app.running.ports.state).do(f"request:{_identity(request)}", work)
+        once = Once(self._app.running.ports.state)
+        done = await once.do(f"request:{request.idempotency_key or request.id}", work)
+        if not request.reply_to:
+            return
         if done is None:
             await bus.publish(request.reply_to, request.accepted(sender=name))
             return
-        kind = MessageType.ERROR if "error" in done.value else MessageType.RESPONSE
-        content = done.value.get("error", done.value.get("result"))
+        kind = MessageType.ERROR if done.value.get("error") else MessageType.RESPONSE
+        content = done.value.get("error") or done.value.get("result")
         await bus.publish(request.reply_to, request.reply(content, sender=name, kind=kind))
-
-
-def _identity(request: Message) -> str:
-    """What is the same in requests whose effect is to be one."""
-    return request.idempotency_key or request.id
 
 
 async def _result(route: Route, request: Message) -> JsonValue:

@@ -82,9 +82,9 @@ class Requests:
         return exchange
 
     async def until(self, exchange: Exchange, told: asyncio.Future[Message]) -> Message:
-        """What is told of an exchange: its `first` word, or its `answer`.
+        """What is told of an exchange: its `first` word, or its `answer`, which may be an error.
 
-        Raises DeadlineError when the time is over, and the error that the recipient answers with.
+        Raises DeadlineError when the time is over.
         """
         try:
             reply = await self._until(exchange, told)
@@ -93,8 +93,6 @@ class Requests:
             raise
         if reply.type is not MessageType.STATUS:
             self._end(exchange, answered=True)
-        if reply.type is MessageType.ERROR:
-            raise _error_of(reply)
         return reply
 
     async def _until(self, exchange: Exchange, told: asyncio.Future[Message]) -> Message:
@@ -230,12 +228,30 @@ class Requests:
             self._end(exchange, answered=exchange.answer.done())
 
 
+class AcceptedCommand:
+    """A command that its recipient has accepted; `id` is that of the message."""
+
+    def __init__(self, requests: Requests, exchange: Exchange) -> None:
+        self._requests = requests
+        self._exchange = exchange
+        self.id = exchange.request.id
+
+    async def outcome(self) -> JsonValue:
+        """What the command gave. Raises the error with which it ended, or DeadlineError when the time is over."""
+        reply = await self._requests.until(self._exchange, self._exchange.answer)
+        if error := error_in(reply):
+            raise error
+        return reply.content
+
+
 def _key(request_id: str, part: str) -> str:
     return f"reply:{request_id}:{part}"
 
 
-def _error_of(reply: Message) -> DovecoteError:
-    """The error that an answer tells of."""
+def error_in(reply: Message) -> DovecoteError | None:
+    """The error that an answer tells of, if it does."""
+    if reply.type is not MessageType.ERROR:
+        return None
     try:
         failure = Failure.model_validate(reply.content)
     except ValidationError:

@@ -105,14 +105,19 @@ class Function:
         schema.pop("title", None)
         self.spec = ToolSpec(name=self.name, description=description, parameters=schema)
 
+    def misfits(self, arguments: dict[str, Any]) -> str:
+        """What is wrong with arguments; empty if nothing is."""
+        try:
+            self._model.model_validate(arguments)
+        except ValidationError as error:
+            return f"the arguments of {self.name!r} do not fit: {faults(error.errors())}"
+        return ""
+
     async def run(self, call: Call, arguments: dict[str, Any]) -> ToolOutcome:
         """Check, run, and make JSON of what comes back; only errors worth another try are raised."""
-        try:
-            checked = self._model.model_validate(arguments)
-        except ValidationError as error:
-            return _failed(
-                "InvalidInputError", f"the arguments of {self.name!r} do not fit: {faults(error.errors())}"
-            )
+        if problems := self.misfits(arguments):
+            return _failed("InvalidInputError", problems)
+        checked = self._model.model_validate(arguments)
         values = {name: getattr(checked, name) for name in type(checked).model_fields}
         if self._call_parameter:
             values[self._call_parameter] = call
@@ -179,27 +184,28 @@ class Tools:
             request = request.model_copy(update={"id": new_id()})
         if found.read_only:
             return await found.run(Call(request, self._app), request.arguments)
-        key = f"call:{request.id}"
-        return await self._calls.do(key, lambda: self._once(found, request, key))
+        return await self._calls.do(request.id, lambda: run_once(self._app, found, request))
 
-    async def _once(self, function: Function, request: ToolRequest, key: str) -> ToolOutcome:
-        state = self._app.running.ports.state
-        while True:
-            recorded = await state.get(key)
-            if recorded is not None:
-                return ToolOutcome.model_validate(recorded.value)
-            call = Call(request, self._app)
-            try:
-                done = await function.run(call, request.arguments)
-                if not await call.state.settle(done.model_dump(mode="json"), failed=done.error is not None):
-                    continue  # somebody else changed what the call read: do it anew
-            except RepeatedCallError as repeated:
-                done = ToolOutcome.model_validate(repeated.outcome)
-            try:
-                await state.write(Write(key, done.model_dump(mode="json"), create=True, ttl=_KEPT))
-            except ConflictError:
-                continue  # another replica recorded this call: its outcome counts
-            return done
+
+async def run_once(app: App, function: Function, request: ToolRequest) -> ToolOutcome:
+    """The outcome of a call: the one that is kept for its id; else the function is run, and its outcome kept."""
+    state, key = app.running.ports.state, f"call:{request.id}"
+    while True:
+        recorded = await state.get(key)
+        if recorded is not None:
+            return ToolOutcome.model_validate(recorded.value)
+        call = Call(request, app)
+        try:
+            done = await function.run(call, request.arguments)
+            if not await call.state.settle(done.model_dump(mode="json"), failed=done.error is not None):
+                continue  # somebody else changed what the call read: do it anew
+        except RepeatedCallError as repeated:
+            done = ToolOutcome.model_validate(repeated.outcome)
+        try:
+            await state.write(Write(key, done.model_dump(mode="json"), create=True, ttl=_KEPT))
+        except ConflictError:
+            continue  # another replica recorded this call: its outcome counts
+        return done
 
 
 async def call_tool(invoke: Invoke, app_id: str, function: str, request: ToolRequest) -> ToolOutcome:
