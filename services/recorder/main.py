@@ -1,10 +1,11 @@
-"""Recorder: keeps every step of every task, every dead letter with its reasons, and last values."""
+"""Recorder: keeps every step of every task, every dead letter with its reasons, last values, and events."""
 
 from dovecote import App, Message, TaskEvent, topics
 from dovecote.errors import NotFoundError
 from dovecote.values import Value, kept
 from services.recorder import letters_api
 from services.recorder.deadletters import DeadLetters
+from services.recorder.eventlog import EventLog
 from services.recorder.journal import Journal
 from services.recorder.lastvalues import LastValues
 from services.recorder.resubmissions import Resubmissions
@@ -14,12 +15,15 @@ journal = Journal(recorder)
 letters = DeadLetters(recorder)
 values = LastValues(recorder)
 recorder.router.include_router(letters_api.router(letters, Resubmissions(recorder, letters)))
+log = EventLog(recorder)
 
 
 @recorder.subscribe(topics.TASK_EVENTS, dead_letter=False)
 async def keep_event(message: Message) -> None:
     """An event of a task."""
-    await journal.append(TaskEvent.model_validate(message.content))
+    event = TaskEvent.model_validate(message.content)
+    await journal.append(event)
+    await log.append_milestone(event)
 
 
 @recorder.subscribe(topics.DEAD_LETTERS, dead_letter=False, raw=True)

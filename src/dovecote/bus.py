@@ -13,6 +13,7 @@ from dovecote.mailbox import REFUSED, Mailbox
 from dovecote.messages import Message, MessageType, Priority, now
 from dovecote.problems import faults
 from dovecote.requests import AcceptedCommand, error_in
+from dovecote.streaming import EventStream, Start
 
 if TYPE_CHECKING:
     from dovecote.app import App
@@ -97,6 +98,10 @@ class Bus:
     ) -> None:
         """Give a message from the mailbox back, or to the dead letters; see `Mailbox.nack`."""
         await self._mailbox().nack(message_id, requeue=requeue, reason=reason, delay=delay)
+
+    def stream(self, types: Iterable[str] = (), *, cursor: str | None = None, start: Start = "end") -> EventStream:
+        """Events of those types as they come, for `async for`; see `EventStream`."""
+        return EventStream(self._app, types, cursor=cursor, start=start)
 
     def _mailbox(self) -> Mailbox:
         if self._app.mailbox is None:

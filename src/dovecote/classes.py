@@ -49,7 +49,7 @@ CLASSES: Final = (
     MessageClass("tool_registry", 1, ("agent/tools/register", "tools/+/register"), retained=True),
     MessageClass("status", 0, ("client_status/+", "agent/status/#", "tools/+/status"), retained=True),
     MessageClass("logs", 0, ("logs/#",)),
-    MessageClass("records", 1, ("tasks/events", "values", "deadletters", "deadletters/reasons")),
+    MessageClass("records", 1, ("tasks/events", "events", "values", "deadletters", "deadletters/reasons")),
     MessageClass("events", 1, ("#",), lanes=True),
 )
 

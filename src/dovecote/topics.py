@@ -21,6 +21,7 @@ TASK_EVENTS: Final = "tasks/events"
 DEAD_LETTERS: Final = "deadletters"
 FAILURES: Final = "deadletters/reasons"
 VALUES: Final = "values"
+EVENTS: Final = "events"
 BROADCAST: Final = "agents/broadcast"
 
 _LEGAL = re.compile(r"[a-z0-9_-]+(/[a-z0-9_-]+)*")
