@@ -14,9 +14,11 @@ from collections.abc import AsyncIterator
 from typing import Final, Literal
 
 from pydantic import JsonValue
+from pydantic_core import to_json
 
 from dovecote import topics
 from dovecote.classes import class_of
+from dovecote.codec import PLAIN, Codec
 from dovecote.deadletters import UNREADABLE
 from dovecote.errors import DovecoteError, InvalidInputError, TooLargeError, outcome
 from dovecote.logtopics import unpublished
@@ -28,6 +30,7 @@ log = logging.getLogger(__name__)
 
 Status = Literal["SUCCESS", "RETRY", "DROP"]
 _REMEMBERED: Final = 10_000
+_LARGEST: Final = 1_000_000  # bytes of an event that is told with the reason
 _LONGEST: Final = 10_000  # characters of the beginning, and of the end, of a text that is kept
 
 
@@ -37,8 +40,11 @@ class Deliveries:
     At most `limit` run at once, and as many for what is urgent, so that it does not wait for the others.
     """
 
-    def __init__(self, app_id: str, bus: Publisher, limit: int, metrics: Metrics | None = None) -> None:
+    def __init__(
+        self, app_id: str, bus: Publisher, limit: int, metrics: Metrics | None = None, codec: Codec = PLAIN
+    ) -> None:
         self._app_id = app_id
+        self._codec = codec
         self._metrics = metrics or Metrics()
         self._bus = bus
         self._slots = {urgent: asyncio.Semaphore(limit) for urgent in (False, True)}
@@ -53,7 +59,7 @@ class Deliveries:
         message: Message | None = None
         async with self._slot(subscription):
             try:
-                message = _read(subscription, event)
+                message = await self._read(subscription, event)
                 if subscription.dead_letter and message.expired():
                     raise InvalidInputError(f"message {message.id!r} expired before it was handled")  # noqa: TRY301 - one way out
                 self._metrics.delivered(subscription.topic, message)
@@ -62,6 +68,17 @@ class Deliveries:
                 return await self._failed(subscription, event, message, error)
         await self._recovered(subscription, message)
         return "SUCCESS"
+
+    async def _read(self, subscription: Subscription, event: JsonValue) -> Message:
+        """The message of an event. At its last stop, what is none becomes the content of one that says why."""
+        try:
+            return await self._codec.decode(subscription, event)
+        except InvalidInputError as error:
+            if subscription.dead_letter or not subscription.raw:
+                raise
+            return Message(
+                id=id_of(event), type=MessageType.ERROR, sender="", content=event, metadata={UNREADABLE: str(error)}
+            )
 
     @contextlib.asynccontextmanager
     async def _slot(self, subscription: Subscription) -> AsyncIterator[None]:
@@ -93,8 +110,9 @@ class Deliveries:
             return verdict
         topic, message_id = key
         told = failure_of(message_id, topic, self._app_id, error, attempt=attempt, verdict=verdict)
-        # What is no message can be read nowhere else: it goes with the reason.
-        whole = told if message else _with_event(told, event)
+        # What is no message can be read nowhere else: it goes with the reason, if that is not too much to keep.
+        unread = message is None and len(to_json(event)) <= _LARGEST
+        whole = _with_event(told, event) if unread else told
         # Nothing is given up without its reason: as long as that cannot be told, the broker keeps the message.
         return verdict if await self._tell(whole, told) else "RETRY"
 
@@ -168,18 +186,6 @@ def _shortened(text: str) -> str:
 def _with_event(told: Message, event: JsonValue) -> Message:
     content = told.content if isinstance(told.content, dict) else {}
     return told.model_copy(update={"content": {**content, "event": event}})
-
-
-def _read(subscription: Subscription, event: JsonValue) -> Message:
-    """The message of an event. At its last stop, what is none becomes the content of one that says why."""
-    try:
-        return Message.from_cloudevent(event, default_type=subscription.default_type)
-    except InvalidInputError as error:
-        if subscription.dead_letter or not subscription.raw:
-            raise
-        return Message(
-            id=id_of(event), type=MessageType.ERROR, sender="", content=event, metadata={UNREADABLE: str(error)}
-        )
 
 
 def _key(subscription: Subscription, event: JsonValue, message: Message | None) -> tuple[str, str]:

@@ -80,6 +80,19 @@ class Settings(BaseSettings):
     stop_timeout: int = Field(
         7, gt=0, description="seconds for requests, and then for activities, to finish at a stop"
     )
+    compress_over: int = Field(
+        0, ge=0, description="bytes of a message's content over which it is compressed with gzip; 0: never"
+    )
+    claim_over: int = Field(
+        0,
+        ge=0,
+        description="bytes of a message over which its content is kept in the state component `claims`; 0: what "
+        "the broker takes, which is the most",
+    )
+    claim_ttl: int = Field(
+        7 * 24 * 3600, gt=0, description="seconds to keep such content of a message that has no time to live"
+    )
+    max_body: int = Field(64 * 1024 * 1024, gt=0, description="largest content of a message, in bytes")
     log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)] = "info"
     log_format: Literal["text", "json"] = "text"
     pub_log_topic: str = Field(

@@ -73,7 +73,7 @@ def test_a_setting_of_the_model_takes_the_place_of_the_files() -> None:
 def test_every_object_of_dapr_is_for_the_apps_of_the_set_only_and_the_model_for_agents() -> None:
     scopes = {row["metadata"]["name"]: row["scopes"] for row in of_kind(rendered(), "Component").values()}
     agents = sorted(path.name for path in (ROOT / "services" / "agents").iterdir() if (path / "main.py").exists())
-    assert scopes == dict.fromkeys(("pubsub", "urgent", "news", "statestore"), APPS) | {"llm": agents}
+    assert scopes == dict.fromkeys(("pubsub", "urgent", "news", "statestore", "claims"), APPS) | {"llm": agents}
     for row in of_kind(rendered(), "Resiliency", "WorkflowAccessPolicy").values():
         assert row["scopes"] == APPS
 

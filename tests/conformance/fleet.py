@@ -79,10 +79,11 @@ class Fleet(ABC):
     async def ready(self) -> None:
         """Return when every app says that it takes work."""
 
-    async def publish(self, *messages: Message, topic: str = NEWS, batch: bool = False) -> None:
-        """Publish from beta, one by one or as a batch."""
+    async def publish(self, *messages: Message, topic: str = NEWS, batch: bool = False, document: int = 0) -> None:
+        """Publish from beta, one by one or as a batch; with the content of a document of so many bytes, if any."""
         rows: list[JsonValue] = [message.model_dump(mode="json") for message in messages]
-        await self.call("beta", "publish", {"topic": topic, "messages": rows, "batch": batch})
+        what: JsonValue = {"topic": topic, "messages": rows, "batch": batch, "document": document}
+        await self.call("beta", "publish", what)
 
     async def settled(self) -> None:
         """Return when replicas share the messages of each topic, which some brokers arrange only after a while."""

@@ -20,7 +20,7 @@ from dovecote.classes import PUBSUB
 from dovecote.errors import UnavailableError
 from dovecote.problems import read_answer
 from dovecote.topics import Capabilities
-from tests.conformance.apps.receiver import NEWS
+from tests.conformance.apps.receiver import LARGEST, NEWS
 from tests.conformance.fleet import MODEL_SECONDS, REPLICAS, Fleet, names
 from tests.conformance.logbook import Entry, Logbook
 from tests.support import containers
@@ -145,6 +145,7 @@ async def launched_fleet(broker: Capabilities, setup: BrokerSetup, home: Path) -
                 "DEMO_MODEL_URL": model.url,
                 "DOVECOTE_RESEND_AFTER": "3",
                 "DOVECOTE_AGENT_WAIT": "120",
+                "DOVECOTE_MAX_BODY": str(LARGEST),
                 **setup.env,
             }
             system = System(

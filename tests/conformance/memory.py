@@ -10,11 +10,12 @@ from pydantic_core import to_json
 
 from dovecote.ports import ChatMessage
 from dovecote.problems import read_answer
+from dovecote.settings import Settings
 from dovecote.testing import MEMORY, Network, ScriptedModel
 from services.directory.main import app as directory
 from services.recorder.main import app as recorder
 from tests.conformance.apps.lead import lead
-from tests.conformance.apps.receiver import NEWS, receiver
+from tests.conformance.apps.receiver import LARGEST, NEWS, receiver
 from tests.conformance.apps.worker import worker
 from tests.conformance.fleet import MODEL_SECONDS, REPLICAS, Fleet, names
 
@@ -26,7 +27,11 @@ class MemoryFleet(Fleet):
         super().__init__(MEMORY)
         receivers = [receiver(app, name, self.log) for app in ("alpha", "beta") for name in names(app)]
         workers = [worker() for _ in range(REPLICAS["worker"])]
-        self.net = Network([directory, recorder, *receivers, lead(), *workers], model=ScriptedModel(_answer))
+        self.net = Network(
+            [directory, recorder, *receivers, lead(), *workers],
+            model=ScriptedModel(_answer),
+            settings=Settings(max_body=LARGEST),
+        )
 
     async def call(self, app: str, path: str, body: JsonValue = None, verb: str = "POST") -> Any:
         async with self.net.http(app) as http:

@@ -10,11 +10,12 @@ from pydantic_core import to_json
 from dovecote import Message, MessageType, Priority
 from dovecote.errors import TooLargeError
 from dovecote.messages import new_id
-from tests.conformance.apps.receiver import HEAP, LOCAL_NEWS, NEWS
+from tests.conformance.apps.receiver import HEAP, LARGEST, LOCAL_NEWS, NEWS, digest, document
 from tests.conformance.fleet import LIMIT, Fleet, names
 from tests.support.eventually import eventually
 from tests.support.messages import full_message
 
+DOCUMENT: Final = 20_000_000
 WAITING: Final = 1000
 HELD: Final = 3
 AT_ONCE: Final = 50
@@ -92,20 +93,28 @@ async def test_each_level_of_a_topic_is_a_topic_of_its_own(fleet: Fleet) -> None
 
 
 async def test_a_message_of_the_largest_size_arrives(fleet: Fleet) -> None:
-    """A message as large as the broker takes arrives whole."""
+    """A message as large as the broker takes arrives whole, on the broker alone."""
     message = _sized(fleet.broker.max_message_bytes)
     await fleet.publish(message)
     await fleet.handled(message)
     assert fleet.log.handled(message)[0].message == message
 
 
-async def test_a_message_over_the_largest_size_is_refused(fleet: Fleet) -> None:
-    """A larger message is refused before it is sent, with both sizes."""
-    limit = fleet.broker.max_message_bytes
-    message = _sized(limit + 1)
+async def test_a_document_over_every_brokers_limit_arrives_whole(fleet: Fleet) -> None:
+    """A document of 20 MB arrives whole, though no broker takes it: it is kept in the state store meanwhile."""
+    message = event()
+    await fleet.publish(message, document=DOCUMENT)
+    whole = digest(document(DOCUMENT))
+    for app in ("alpha", "beta"):
+        await fleet.handled(message, app=app)
+        assert fleet.log.handled(message, app)[0].message.content == whole
+
+
+async def test_content_over_the_limit_is_refused(fleet: Fleet) -> None:
+    """Content over DOVECOTE_MAX_BODY (64 MiB if it is not set) is refused before it is sent, with both sizes."""
     for batch in (False, True):
-        with pytest.raises(TooLargeError, match=f"has {limit + 1:,} bytes; {fleet.broker.broker} takes {limit:,}"):
-            await fleet.publish(message, batch=batch)
+        with pytest.raises(TooLargeError, match=f"has {LARGEST + 1:,} bytes of content; .* takes {LARGEST:,}"):
+            await fleet.publish(event(), batch=batch, document=LARGEST + 1)
 
 
 def _sized(size: int) -> Message:

@@ -18,6 +18,7 @@ from deploy.local.runfile import App as RunFileApp
 from deploy.local.system import System
 from dovecote.app import App
 from dovecote.classes import PUBSUB
+from dovecote.codec import codec_of
 from dovecote.dapr import connect as connect_to_sidecar
 from dovecote.delivery import Deliveries
 from dovecote.messages import new_id
@@ -63,10 +64,12 @@ async def memory_kit() -> AsyncIterator[Kit]:
             workflows.register(name, workflow)
         for name, activity in app.activities.items():
             workflows.register_activity(name, activity)
-        deliveries = Deliveries(app.name, bus, settings.concurrency)
+        codec = codec_of(settings, claims=bus.claims)
+        coded = bus.through(codec)
+        deliveries = Deliveries(app.name, coded, settings.concurrency, app.metrics, codec)
         membership = bus.join(app.name, app.subscriptions, deliveries)
         yield Ports(
-            bus,
+            coded,
             MemoryInvoke(apis),
             states[app.name],
             ScriptedModel(),

@@ -248,3 +248,27 @@ async def test_what_a_listener_refuses_is_a_dead_letter(kit: Kit) -> None:
 async def test_a_topic_name_that_some_broker_would_not_take_is_refused(kit: Kit) -> None:
     with pytest.raises(ConfigurationError, match="'News Of Today' is not legal"):
         await kit.alpha.ports.bus.publish("News Of Today", _news())
+
+
+async def test_content_over_the_brokers_limit_arrives_whole_at_every_app(kit: Kit) -> None:
+    message = _news("".join(f"{line:015}\n" for line in range(1_250_000)))
+    await kit.beta.ports.bus.publish(NEWS, message)
+    (seen,) = await eventually(lambda: kit.alpha.seen[message.id], "the document")
+    assert seen == message
+    await eventually(lambda: [*kit.beta.seen[message.id], *kit.twin.seen[message.id]], "the document at beta")
+
+
+async def test_a_large_message_that_is_refused_can_be_published_again_from_its_dead_letter(kit: Kit) -> None:
+    message = _news("x" * 17_000_000)
+
+    def refuse(_: Message) -> None:
+        raise Reject("not now")
+
+    kit.alpha.does[message.id] = refuse
+    await kit.beta.ports.bus.publish(NEWS, message)
+    (dead,) = await eventually(lambda: kit.alpha.dead[message.id], "the dead letter")
+    assert dead.content is None
+    kit.alpha.does.clear()
+    await kit.alpha.ports.bus.publish(NEWS, dead)
+    await eventually(lambda: len(kit.alpha.seen[message.id]) == 2, "the message again")
+    assert kit.alpha.seen[message.id][1] == message

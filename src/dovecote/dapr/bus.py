@@ -11,6 +11,7 @@ from pydantic_core import from_json, to_json
 
 from dovecote import topics
 from dovecote.classes import Lane, class_of, is_urgent, lane_of
+from dovecote.codec import PLAIN, Codec
 from dovecote.dapr.sidecar import Sidecar, failure
 from dovecote.errors import BatchError, NotFoundError, UnavailableError
 from dovecote.messages import Message
@@ -18,6 +19,8 @@ from dovecote.topics import Capabilities
 from dovecote.values import content_to_keep, copy_to_keep
 
 EVENT: Final = "application/cloudevents+json"
+_STRUCTURED: Final = {"content-type": EVENT}
+_Coded = tuple[Message, bytes]  # a message, and its event
 # Seconds for a broker to take a message: some components go on waiting for one that is away.
 _LIMIT: Final = 15.0
 # How large a batch may be beside the broker's limit of one message: the sidecar adds some to each.
@@ -25,15 +28,18 @@ _BATCH_SHARE: Final = 0.5
 
 
 class DaprBus:
-    """Publishes CloudEvents through the component of each message's lane, whichever broker that is."""
+    """Publishes CloudEvents, as the codec makes them, through the component of each message's lane."""
 
-    def __init__(self, sidecar: Sidecar, capabilities: Callable[[], Awaitable[Capabilities]]) -> None:
+    def __init__(
+        self, sidecar: Sidecar, capabilities: Callable[[], Awaitable[Capabilities]], codec: Codec = PLAIN
+    ) -> None:
         self._sidecar = sidecar
         self._capabilities = capabilities
+        self._codec = codec
         self._retained: dict[str, Message] = {}
 
     async def publish(self, topic: str, message: Message) -> None:
-        """Return when the broker has taken it; UnavailableError otherwise, TooLargeError for one over its limit."""
+        """Return when the broker has taken it; UnavailableError otherwise, TooLargeError for too large a one."""
         broker = await self._capabilities()
         metadata = _metadata(broker, message)
         keep = copy_to_keep(topic, message)
@@ -59,7 +65,7 @@ class DaprBus:
     async def publish_batch(self, topic: str, messages: Sequence[Message]) -> None:
         """Publish several, in few calls; BatchError has the reason of each that was not taken.
 
-        What is over the broker's limit is refused before anything is published.
+        What is over all limits is refused before anything is published.
         """
         failed: dict[str, str] = {}
         if class_of(topic).retained:
@@ -77,13 +83,14 @@ class DaprBus:
     async def _calls(self, topic: str, messages: Sequence[Message]) -> list[tuple[str, list[Message], bytes]]:
         """The calls that a batch takes: path, messages and body of each."""
         broker = await self._capabilities()
-        lanes: defaultdict[Lane, list[Message]] = defaultdict(list)
+        lanes: defaultdict[Lane, list[_Coded]] = defaultdict(list)
         for message in sorted(messages, key=is_urgent, reverse=True):  # those that overtake go first
-            lanes[lane_of(topic, urgent=is_urgent(message))].append(message)
+            event = await self._codec.encode(broker, topic, message)
+            lanes[lane_of(topic, urgent=is_urgent(message))].append((message, event))
         return [
             (_path(broker, lane, {}, bulk=True), *call)
             for lane, batch in lanes.items()
-            for call in _calls(broker, topic, batch)
+            for call in _calls(broker, batch)
         ]
 
     async def _send(self, topic: str, path: str, part: Sequence[Message], body: bytes) -> dict[str, str]:
@@ -103,18 +110,17 @@ class DaprBus:
             await self.publish_batch(topics.VALUES, list(self._retained.values()))
 
     async def _keep(self, broker: Capabilities, topic: str, copy: Message) -> None:
+        event = await self._codec.encode(broker, topics.VALUES, copy)
         if not broker.durable:
-            broker.check_size(topics.VALUES, copy.id, len(to_json(copy.to_cloudevent())))
             self._retained[topic] = copy
-        await self._publish(broker, topics.VALUES, copy, {})
+        await self._post(topics.VALUES, _path(broker, lane_of(topics.VALUES), {}), event, _STRUCTURED)
 
     async def _publish(
         self, broker: Capabilities, topic: str, message: Message, metadata: Mapping[str, str]
     ) -> None:
-        event = to_json(message.to_cloudevent())
-        broker.check_size(topic, message.id, len(event))
+        event = await self._codec.encode(broker, topic, message)
         lane = lane_of(topic, urgent=is_urgent(message))
-        await self._post(topic, _path(broker, lane, metadata), event, {"content-type": EVENT})
+        await self._post(topic, _path(broker, lane, metadata), event, _STRUCTURED)
 
     async def _post(self, topic: str, path: str, body: bytes, headers: Mapping[str, str]) -> None:
         status, answer = await self._sidecar.request("POST", path, body, headers=headers, limit=_LIMIT)
@@ -132,16 +138,11 @@ def _path(broker: Capabilities, lane: Lane, metadata: Mapping[str, str], *, bulk
     return publish_path(lane.component, broker.spell(lane.topic), metadata, bulk=bulk)
 
 
-def _calls(broker: Capabilities, topic: str, messages: Sequence[Message]) -> list[tuple[list[Message], bytes]]:
-    """Messages as the sidecar takes them in one call, or in several where the broker limits a batch as a message.
-
-    TooLargeError for a message over the broker's limit.
-    """
+def _calls(broker: Capabilities, messages: Sequence[_Coded]) -> list[tuple[list[Message], bytes]]:
+    """Messages as the sidecar takes them: in one call, or in several where a batch is limited as a message is."""
     calls: list[tuple[list[Message], list[bytes]]] = []
     room = 0.0
-    for message in messages:
-        event = to_json(message.to_cloudevent())
-        broker.check_size(topic, message.id, len(event))
+    for message, event in messages:
         if len(event) > room:
             calls.append(([], []))
             room = broker.max_message_bytes * _BATCH_SHARE

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Final
 from fastapi import FastAPI
 
 from dovecote.classes import PUBSUB
+from dovecote.codec import codec_of
 from dovecote.dapr.bus import DaprBus
 from dovecote.dapr.inbound import Inbound
 from dovecote.dapr.invoke import DaprInvoke
 from dovecote.dapr.model import DaprModel
-from dovecote.dapr.sidecar import COMPONENTS, MODEL, Sidecar
+from dovecote.dapr.sidecar import CLAIMS, COMPONENTS, MODEL, Sidecar
 from dovecote.dapr.state import DaprState
 from dovecote.dapr.streams import Streams
 from dovecote.dapr.workflow import DaprWorkflows
@@ -47,8 +48,9 @@ class Connection:
             self._workflows.register(name, workflow)
         for name, activity in app.activities.items():
             self._workflows.register_activity(name, activity)
-        self._bus = DaprBus(self._sidecar, self.capabilities)
-        deliveries = Deliveries(app.name, self._bus, settings.concurrency, app.metrics)
+        codec = codec_of(settings, claims=DaprState(self._sidecar, CLAIMS))
+        self._bus = DaprBus(self._sidecar, self.capabilities, codec)
+        deliveries = Deliveries(app.name, self._bus, settings.concurrency, app.metrics, codec)
         Inbound(api, app, deliveries, self.subscribing)
         self.ports = Ports(
             bus=self._bus,

@@ -15,8 +15,9 @@ from dovecote.guard import TOKEN
 from dovecote.traces import carried
 
 STATESTORE: Final = "statestore"
+CLAIMS: Final = "claims"
 MODEL: Final = "llm"
-COMPONENTS: Final = (PUBSUB, URGENT, NEWS, STATESTORE, MODEL)
+COMPONENTS: Final = (PUBSUB, URGENT, NEWS, STATESTORE, CLAIMS, MODEL)
 
 _POLL: Final = 0.05
 _WRONG_TOKEN: Final = b"invalid api token"  # what the sidecar says itself; an app would say it as a problem

@@ -1,4 +1,4 @@
-"""State on the component `statestore`.
+"""State on a state component: `statestore`, or another whose name is given.
 
 Through the HTTP API: the SDK's transaction has no per-write concurrency, which `create` needs.
 """
@@ -15,7 +15,6 @@ from dovecote.dapr.sidecar import STATESTORE, Sidecar, failure
 from dovecote.errors import ConflictError
 from dovecote.ports import Item, Write, check_conditions
 
-_PATH = f"/v1.0/state/{STATESTORE}"
 # What a store answers when a condition does not hold; with `create` some say it only in the text of a 500.
 _CONFLICT = re.compile(rb"possible etag mismatch|user_script:\d+: failed to set key")
 
@@ -24,10 +23,11 @@ _FOR_GOOD = -1
 
 
 class DaprState:
-    """JSON values under this app's own keys."""
+    """JSON values under the keys of a component, which are this app's own if that says nothing else."""
 
-    def __init__(self, sidecar: Sidecar) -> None:
+    def __init__(self, sidecar: Sidecar, component: str = STATESTORE) -> None:
         self._sidecar = sidecar
+        self._path = f"/v1.0/state/{component}"
 
     async def get(self, key: str) -> Item | None:
         """The value, or None."""
@@ -37,7 +37,9 @@ class DaprState:
         """Those of the keys that exist."""
         if not keys:
             return {}
-        status, body = await self._sidecar.request("POST", f"{_PATH}/bulk", {"keys": list(keys), "parallelism": 10})
+        status, body = await self._sidecar.request(
+            "POST", f"{self._path}/bulk", {"keys": list(keys), "parallelism": 10}
+        )
         if status >= HTTPStatus.MULTIPLE_CHOICES:
             raise failure("reading state", status, body)
         rows: list[dict[str, Any]] = from_json(body)
@@ -50,10 +52,12 @@ class DaprState:
         """Write all or nothing; ConflictError if an ETag or `create` does not hold."""
         check_conditions(writes)
         if len(writes) == 1:
-            status, body = await self._sidecar.request("POST", _PATH, [_upsert(writes[0])])
+            status, body = await self._sidecar.request("POST", self._path, [_upsert(writes[0])])
         else:
             operations = [{"operation": "upsert", "request": _upsert(write)} for write in writes]
-            status, body = await self._sidecar.request("POST", f"{_PATH}/transaction", {"operations": operations})
+            status, body = await self._sidecar.request(
+                "POST", f"{self._path}/transaction", {"operations": operations}
+            )
         if status >= HTTPStatus.MULTIPLE_CHOICES:
             if _is_conflict(status, body):
                 raise ConflictError(f"somebody else wrote one of {[write.key for write in writes]} first")
@@ -61,7 +65,7 @@ class DaprState:
 
     async def delete(self, key: str) -> None:
         """Remove a key; a missing one is no error."""
-        status, body = await self._sidecar.request("DELETE", f"{_PATH}/{quote(key, safe='')}")
+        status, body = await self._sidecar.request("DELETE", f"{self._path}/{quote(key, safe='')}")
         if status >= HTTPStatus.MULTIPLE_CHOICES:
             raise failure(f"deleting {key!r}", status, body)
 

@@ -12,10 +12,12 @@ from pydantic import JsonValue
 from pydantic_core import from_json, to_json
 
 from dovecote.classes import Lane, is_urgent, lane_of
+from dovecote.codec import PLAIN, Codec
 from dovecote.delivery import Deliveries
 from dovecote.errors import BatchError, UnavailableError
 from dovecote.messages import Message
 from dovecote.ports import Subscription
+from dovecote.testing.state import MemoryState
 from dovecote.topics import DEAD_LETTERS, VALUES, Capabilities
 from dovecote.values import content_to_keep, copy_to_keep
 
@@ -71,22 +73,16 @@ class Membership:
         self._places = []
 
 
-class MemoryBus:
-    """A broker that keeps everything: each app gets each message once, replicas of one app compete.
+class CodedBus:
+    """The bus in memory as one app publishes to it: through the app's codec."""
 
-    An app that joins later gets what was published before. A message is tried `attempts` times, without the
-    pauses that a real one makes, and then goes to the dead letters. With `available` off nothing is taken.
-    """
-
-    def __init__(self, *, attempts: int = 9) -> None:
-        self.available = True
-        self._attempts = attempts
-        self._log: defaultdict[str, list[tuple[str, bytes]]] = defaultdict(list)
-        self._groups: defaultdict[str, dict[str, _Group]] = defaultdict(dict)
+    def __init__(self, bus: "MemoryBus", codec: Codec) -> None:
+        self._bus = bus
+        self._codec = codec
 
     async def publish(self, topic: str, message: Message) -> None:
-        """Return when it is taken; UnavailableError while `available` is off, TooLargeError for too large a one."""
-        self._put(topic, lane_of(topic, urgent=is_urgent(message)), message.to_cloudevent())
+        """Return when it is taken; UnavailableError while none is taken, TooLargeError for too large a one."""
+        await self._bus.put(self._codec, topic, message)
         if keep := copy_to_keep(topic, message):
             await self.publish(VALUES, keep)
 
@@ -102,21 +98,47 @@ class MemoryBus:
             raise BatchError.of(topic, len(messages), failed)
 
     async def publish_content(self, topic: str, content: dict[str, JsonValue]) -> None:
-        """Publish a bare JSON object."""
-        await self.publish_event(topic, content)
+        """Publish a bare JSON object, which no codec touches."""
+        await self._bus.publish_event(topic, content)
         if keep := content_to_keep(topic, content):
             await self.publish(VALUES, keep)
 
+
+class MemoryBus(CodedBus):
+    """A broker that keeps everything: each app gets each message once, replicas of one app compete.
+
+    An app that joins later gets what was published before. A message is tried `attempts` times, without the
+    pauses that a real one makes, and then goes to the dead letters. With `available` off nothing is taken.
+    An app publishes `through` its codec; `claims` is where all apps keep bodies that are over the limit.
+    """
+
+    def __init__(self, *, attempts: int = 9) -> None:
+        super().__init__(self, PLAIN)
+        self.available = True
+        self.claims = MemoryState()
+        self._attempts = attempts
+        self._log: defaultdict[str, list[tuple[str, bytes]]] = defaultdict(list)
+        self._groups: defaultdict[str, dict[str, _Group]] = defaultdict(dict)
+
+    def through(self, codec: Codec) -> CodedBus:
+        """The bus as an app with that codec publishes to it."""
+        return CodedBus(self, codec)
+
+    async def put(self, codec: Codec, topic: str, message: Message) -> None:
+        """Take a message that is published through a codec."""
+        event = await codec.encode(MEMORY, topic, message)
+        self._put(topic, lane_of(topic, urgent=is_urgent(message)), event)
+
     async def publish_event(self, topic: str, event: Any) -> None:
         """Publish as a client without Dovecote does: any CloudEvents event, or any other JSON; none is urgent."""
-        self._put(topic, lane_of(topic), event)
-
-    def _put(self, topic: str, lane: Lane, event: Any) -> None:
-        if not self.available:
-            raise UnavailableError(f"publishing to {topic!r}: the broker is not available")
         content = to_json(event)
         MEMORY.check_size(topic, str(event.get("id")) if isinstance(event, dict) else "no id", len(content))
-        self._take(topic, lane, content)
+        self._put(topic, lane_of(topic), content)
+
+    def _put(self, topic: str, lane: Lane, event: bytes) -> None:
+        if not self.available:
+            raise UnavailableError(f"publishing to {topic!r}: the broker is not available")
+        self._take(topic, lane, event)
 
     def join(self, app_id: str, subscriptions: Sequence[Subscription], deliveries: Deliveries) -> Membership:
         """Let a replica of an app consume, until it leaves."""

@@ -14,6 +14,7 @@ from pydantic import BaseModel, JsonValue
 
 from dovecote.agent import Agent
 from dovecote.app import App
+from dovecote.codec import codec_of
 from dovecote.delivery import Deliveries
 from dovecote.directory import DIRECTORY
 from dovecote.errors import ConfigurationError, DeadlineError
@@ -67,6 +68,7 @@ class Network:
     ) -> None:
         self.clock = Clock()
         self.bus = MemoryBus()
+        self.bus.claims = MemoryState(self.clock)
         self._models = model if isinstance(model, Mapping) else {}
         self._model: Model = ScriptedModel() if model is None or isinstance(model, Mapping) else model
         self._settings = settings
@@ -193,12 +195,14 @@ class Network:
         kept = self._kept[app.name]
         first = not self._others(app)
         _register(app, kept.workflows)
-        deliveries = Deliveries(app.name, self.bus, settings.concurrency, app.metrics)
+        codec = codec_of(settings, claims=self.bus.claims)
+        bus = self.bus.through(codec)
+        deliveries = Deliveries(app.name, bus, settings.concurrency, app.metrics, codec)
         membership = self.bus.join(app.name, app.subscriptions, deliveries)
         resuming = asyncio.create_task(kept.workflows.restart() if first else asyncio.sleep(0))
         try:
             yield Ports(
-                bus=self.bus,
+                bus=bus,
                 invoke=self.invoke,
                 state=kept.state,
                 model=self._models.get(app.name, self._model),

@@ -1,5 +1,6 @@
 """Receivers: apps that write what they handle into the logbook, and count an effect for each message."""
 
+import hashlib
 from collections.abc import Awaitable, Callable, Sequence
 
 from pydantic import BaseModel
@@ -17,12 +18,36 @@ HEAP = "conformance/heap"
 TROUBLE = "conformance/trouble"
 
 
+LARGEST = 24 << 20
+"""Bytes of a message's content in the suite: all apps have it as DOVECOTE_MAX_BODY."""
+_DIGEST = "digest"
+
+
 class Publishing(BaseModel):
-    """Messages to publish, one by one or as a batch."""
+    """Messages to publish, one by one or as a batch; with the content of a document of so many bytes, if any."""
 
     topic: str
     messages: list[Message]
     batch: bool = False
+    document: int = 0
+
+    def to_send(self) -> list[Message]:
+        """The messages with the document, of which the logbook gets the digest only."""
+        if not self.document:
+            return self.messages
+        content = document(self.document)
+        update = {"content": content, "metadata": {_DIGEST: digest(content)}}
+        return [message.model_copy(update=update) for message in self.messages]
+
+
+def document(size: int) -> str:
+    """A text of so many characters, no two lines of it the same."""
+    return "".join(f"{line:015}\n" for line in range(size // 16 + 1))[:size]
+
+
+def digest(content: object) -> str:
+    """What a content is known by."""
+    return hashlib.sha256(str(content).encode()).hexdigest()
 
 
 def receiver(name: str, replica: str, write: Writes) -> App:
@@ -31,6 +56,8 @@ def receiver(name: str, replica: str, write: Writes) -> App:
 
     def handler(topic: str) -> Callable[[Message], Awaitable[None]]:
         async def log(step: Step, message: Message) -> None:
+            if _DIGEST in message.metadata:
+                message = message.model_copy(update={"content": digest(message.content)})
             order = await write(Entry(app=name, replica=replica, topic=topic, step=step, message=message))
             if order.error:
                 raise named(order.error, order.text)
@@ -71,9 +98,9 @@ def _add_routes(app: App) -> None:
     async def publish(what: Publishing) -> None:
         bus = app.running.ports.bus
         if what.batch:
-            await bus.publish_batch(what.topic, what.messages)
+            await bus.publish_batch(what.topic, what.to_send())
         else:
-            for message in what.messages:
+            for message in what.to_send():
                 await bus.publish(what.topic, message)
 
     @app.router.post("/effects")

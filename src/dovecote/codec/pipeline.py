@@ -1,0 +1,106 @@
+"""The order of the stages, there and back."""
+
+from collections.abc import Sequence
+from typing import Any, Final, Protocol
+
+from pydantic import JsonValue
+from pydantic_core import to_json
+
+from dovecote import topics
+from dovecote.codec.bodies import DATA_ENCODING, DATA_REF, Event, encodings_of
+from dovecote.codec.claims import Claims
+from dovecote.errors import InvalidInputError
+from dovecote.messages import Message
+from dovecote.ports import Subscription
+from dovecote.topics import Capabilities
+
+_SEALED: Final = "sealed:"
+_KEPT: Final = (DATA_ENCODING, DATA_REF, "datacontenttype")
+
+
+class Stage(Protocol):
+    """One thing that is done to the body of an event, and undone."""
+
+    async def encode(self, event: Event) -> Event:
+        """The event with its body transformed, or as it is where the stage has nothing to do."""
+
+    async def decode(self, event: Event) -> Event:
+        """The event with its body as it was, if it was this stage that transformed it last."""
+
+
+class Codec:
+    """Turns messages into what is published, and back. `claim_over` is in bytes; 0 is the broker's limit."""
+
+    def __init__(self, stages: Sequence[Stage] = (), claims: Claims | None = None, *, claim_over: int = 0) -> None:
+        self._stages = stages
+        self._claims = claims
+        self._claim_over = claim_over
+
+    async def encode(self, broker: Capabilities, topic: str, message: Message) -> bytes:
+        """The event to publish, as JSON. Raises TooLargeError for one that cannot be made small enough."""
+        event = _outgoing(message)
+        if DATA_REF not in event and DATA_ENCODING not in event:
+            for stage in self._stages:
+                event = await stage.encode(event)
+        wire = to_json(event)
+        limit = min(self._claim_over or broker.max_message_bytes, broker.max_message_bytes)
+        if self._claims and DATA_REF not in event and len(wire) > limit:
+            wire = to_json(await self._claims.encode(event, topic, message))
+        broker.check_size(topic, message.id, len(wire))
+        return wire
+
+    async def decode(self, subscription: Subscription, event: JsonValue) -> Message:
+        """The message in what was delivered. Raises InvalidInputError for what is none, or cannot be opened.
+
+        A dead letter whose body is kept elsewhere or cannot be opened is handed over as it is, with what a later
+        `encode` needs in its metadata: so it may be published again, and is never refused a second time.
+        """
+        dead = subscription.topic == topics.DEAD_LETTERS
+        opened: Any = event
+        if isinstance(event, dict) and "specversion" in event:
+            opened = await self._as_it_came(event) if dead else await self._opened(event)
+        message = Message.from_cloudevent(opened, default_type=subscription.default_type)
+        return _sealed(message, opened) if dead and isinstance(opened, dict) else message
+
+    async def _opened(self, event: Event) -> Event:
+        if self._claims:
+            event = await self._claims.decode(event)
+        for stage in reversed(self._stages):
+            event = await stage.decode(event)
+        if left := encodings_of(event):
+            raise InvalidInputError(f"event {event.get('id')!r} has data of unknown encoding {left[-1]!r}")
+        return event
+
+    async def _as_it_came(self, event: Event) -> Event:
+        if DATA_REF in event:
+            return event
+        try:
+            return await self._opened(event)
+        except InvalidInputError:
+            return event
+
+
+PLAIN: Final = Codec()
+"""Messages as they are."""
+
+
+def _sealed(message: Message, event: Event) -> Message:
+    """A message with what its event says of a body that is not opened."""
+    if DATA_REF not in event and DATA_ENCODING not in event:
+        return message
+    kept = {_SEALED + name: str(event[name]) for name in _KEPT if name in event}
+    return message.model_copy(update={"metadata": {**message.metadata, **kept}})
+
+
+def _outgoing(message: Message) -> Event:
+    """The event of a message; of one that was never opened, the event that it came from."""
+    kept = {
+        name.removeprefix(_SEALED): value for name, value in message.metadata.items() if name.startswith(_SEALED)
+    }
+    if not kept:
+        return message.to_cloudevent()
+    metadata = {name: value for name, value in message.metadata.items() if not name.startswith(_SEALED)}
+    event = message.model_copy(update={"metadata": metadata}).to_cloudevent()
+    if DATA_REF in kept:
+        del event["data"]
+    return event | kept
