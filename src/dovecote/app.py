@@ -27,7 +27,7 @@ from dovecote.guard import Guard
 from dovecote.inbox import Inbox
 from dovecote.logtopics import LogPublisher
 from dovecote.mailbox import Mailbox
-from dovecote.messages import MessageType, new_id
+from dovecote.messages import Message, MessageType, new_id
 from dovecote.metrics import MeasuredBus, Metrics
 from dovecote.ports import Activity, Handler, Ports, Subscription, ToolSpec, WorkflowFunction
 from dovecote.problems import MEDIA_TYPE, faults, to_problem
@@ -139,6 +139,9 @@ class App:
     def _listening(self) -> list[Subscription]:
         return [*self.subscriptions, *self.running.listening]
 
+    async def _reopen(self, message: Message) -> Message:
+        return await self.running.ports.reopen(message)
+
     def _token(self) -> SecretStr:
         return self.running.settings.app_api_token
 
@@ -165,7 +168,7 @@ class App:
         api.include_router(_health(self))
         api.include_router(self.tap.router())
         api.include_router(self.metrics.router())
-        api.include_router(resubmission.router(self.name, self._listening))
+        api.include_router(resubmission.router(self.name, self._listening, self._reopen))
         api.include_router(self.router)
         api.include_router(self.public)
         api.add_exception_handler(DovecoteError, _problem)

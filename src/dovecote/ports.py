@@ -296,6 +296,10 @@ class Workflows(Protocol):
         """Where a run stands; None if there is none."""
 
 
+async def _as_it_is(message: Message) -> Message:
+    return message
+
+
 @dataclass
 class Ports:
     """All ports of one app."""
@@ -313,3 +317,5 @@ class Ports:
     release: Callable[[], Awaitable[None]]
     # Takes the messages of a topic that is known only now, for as long as the block runs; it must be raw.
     listen: Callable[[Subscription], AbstractAsyncContextManager[None]]
+    # The message of a dead letter, whose body may lie elsewhere, as it was sent.
+    reopen: Callable[[Message], Awaitable[Message]] = _as_it_is

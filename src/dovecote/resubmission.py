@@ -4,7 +4,7 @@ It comes by invocation and not over the broker, whose topic has other consumers 
 at once what became of it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from fastapi import APIRouter
 from pydantic import JsonValue
@@ -12,11 +12,16 @@ from pydantic import JsonValue
 from dovecote.deadletters import Resubmission
 from dovecote.delivery import failure_of
 from dovecote.errors import NotFoundError, outcome
+from dovecote.messages import Message
 from dovecote.ports import Subscription
 
 
-def router(app_id: str, subscriptions: Callable[[], Sequence[Subscription]]) -> APIRouter:
-    """The route `POST /resubmissions` of an app with such subscriptions."""
+def router(
+    app_id: str,
+    subscriptions: Callable[[], Sequence[Subscription]],
+    reopen: Callable[[Message], Awaitable[Message]],
+) -> APIRouter:
+    """The route `POST /resubmissions` of an app with such subscriptions; `reopen` gives a letter its body back."""
     router = APIRouter(tags=["resubmissions"])
 
     @router.post("/resubmissions")
@@ -29,7 +34,7 @@ def router(app_id: str, subscriptions: Callable[[], Sequence[Subscription]]) -> 
                 mend="discard the dead letter, or bring the subscription back",
             )
         try:
-            await handlers[0](what.message)
+            await handlers[0](await reopen(what.message))
         except Exception as error:  # noqa: BLE001 - whatever a handler raises is the reason
             _, verdict = outcome(error)
             told = failure_of(

@@ -78,6 +78,7 @@ async def memory_kit() -> AsyncIterator[Kit]:
             _at_once,
             _no_sidecar,
             partial(bus.listen, app.name, deliveries),
+            codec.reopen,
         )
         await membership.leave()
         await workflows.close()

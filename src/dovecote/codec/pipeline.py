@@ -62,6 +62,11 @@ class Codec:
         message = Message.from_cloudevent(opened, default_type=subscription.default_type)
         return _sealed(message, opened) if dead and isinstance(opened, dict) else message
 
+    async def reopen(self, message: Message) -> Message:
+        """The message of a dead letter as it was sent; InvalidInputError where it cannot be opened."""
+        event = await self._opened(_outgoing(message))
+        return Message.from_cloudevent(event, default_type=message.type)
+
     async def _opened(self, event: Event) -> Event:
         if self._claims:
             event = await self._claims.decode(event)

@@ -62,6 +62,7 @@ class Connection:
             drain=self._workflows.drain,
             release=self.release,
             listen=Streams(self._sidecar, settings.dapr_grpc_port, self.capabilities, deliveries).listen,
+            reopen=codec.reopen,
         )
 
     async def capabilities(self) -> Capabilities:

@@ -211,6 +211,7 @@ class Network:
                 drain=_at_once,
                 release=_no_sidecar,
                 listen=partial(self.bus.listen, app.name, deliveries),
+                reopen=codec.reopen,
             )
         finally:
             await resuming
