@@ -85,6 +85,8 @@ class Roster(BaseModel):
             entry.state, entry.since = state, at
             self._tell(topics.client_status(entry.app_id), state, at)
             offer_changed = entry.kind == "tool"
+            if offer_changed:
+                self._tell(topics.tool_status(entry.app_id), {"name": entry.app_id, "state": state}, at)
         if offer_changed:
             offer: list[JsonValue] = [tool.model_dump(mode="json") for tool in entry.tools]
             content: JsonValue = {"name": entry.app_id, "functions": offer}

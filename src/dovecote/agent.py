@@ -15,10 +15,11 @@ from dovecote import topics
 from dovecote.acceptance import accept
 from dovecote.app import App
 from dovecote.budget import Budget
-from dovecote.errors import DovecoteError, InvalidInputError
+from dovecote.errors import DovecoteError, InvalidInputError, Reject
 from dovecote.messages import Message, MessageType
 from dovecote.ports import Retry, Steps, WorkflowContext
 from dovecote.prompts import prompt
+from dovecote.reports import Preset, Reports
 from dovecote.results import Failure
 from dovecote.rounds import Rounds, Run
 from dovecote.toolbox import Toolbox
@@ -30,10 +31,11 @@ _REPLY: Final = Retry.lasting(240)
 class Agent:
     """An agent service: a name, instructions for the model, and the tools that it uses.
 
-    `uses` are app-ids or capabilities of tools; `capabilities` are what others find this agent by.
+    `uses` are app-ids or capabilities of tools; `capabilities` are what others find this agent by. `preset` and the
+    flags after it say what it publishes (dovecote.reports); what is not given is read from the environment.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is one thing that an author may say of an agent
         self,
         name: str,
         *,
@@ -41,6 +43,10 @@ class Agent:
         uses: Sequence[str] = (),
         capabilities: Sequence[str] = (),
         budget: Budget | None = None,
+        preset: Preset | None = None,
+        publish_to_supervisor: bool | None = None,
+        publish_to_agent_topic: bool | None = None,
+        enable_tool_result_publishing: bool | None = None,
     ) -> None:
         caller = inspect.stack()[1].frame.f_globals
         description = (caller.get("__doc__") or "").strip()
@@ -48,7 +54,13 @@ class Agent:
         self.instructions = instructions
         self.budget = budget or Budget()
         self._app = App(name, kind="agent", capabilities=capabilities, description=description)
-        self._rounds = Rounds(self._app, instructions, self.budget, Toolbox(self._app, uses))
+        given = {
+            "publish_to_supervisor": publish_to_supervisor,
+            "publish_to_agent_topic": publish_to_agent_topic,
+            "enable_tool_result_publishing": enable_tool_result_publishing,
+        }
+        self._reports = Reports(self._app, preset, given)
+        self._rounds = Rounds(self._app, instructions, self.budget, Toolbox(self._app, uses), self._reports)
         self._app.workflows[WORKFLOW] = self._loop
         self._app.activities["round"] = self._rounds.round
         self._app.activities["reply"] = self._reply
@@ -63,6 +75,11 @@ class Agent:
         """Take a task: start its workflow, or answer again if it is done already."""
         if prompt(task.content).strip() == "":
             raise InvalidInputError(f"task {task.id!r} from {task.sender!r} has no content")
+        if task.reply_to and not self._reports.flags.publish_to_supervisor:
+            raise Reject(
+                f"task {task.id!r} from {task.sender!r} wants an answer, and agent {self.name!r} answers nobody",
+                mend="set publish_to_supervisor, or send the task without reply_to",
+            )
         ended = await accept(self._app.running.ports, WORKFLOW, task, taker=self.name)
         if ended is not None:
             failure = Failure(type=ended.error_type, message=ended.error).model_dump(mode="json")
@@ -86,7 +103,7 @@ class Agent:
         except DovecoteError as error:
             failure = Failure(type=type(error).__name__, message=str(error), mend=error.mend)
             outcome = {"error": failure.model_dump(mode="json")}
-        if task.reply_to and not run.replied:
+        if not run.replied and (task.reply_to or "error" in outcome):
             envelope = task.model_copy(update={"content": None}).model_dump(mode="json")
             yield context.call_activity("reply", {"task": envelope, "outcome": outcome}, _REPLY)
         return outcome

@@ -41,13 +41,15 @@ class MessageClass:
         return PUBSUB if self.qos else NEWS
 
 
+_RESPONSES: Final = ("agent/query/response", "agent/tools/response/+", "tools/+/response", "tools/+/response/+")
 # The first that fits counts; the last fits all.
 CLASSES: Final = (
     MessageClass("critical", 2, ("agents/+/inbox", "agent/query/ask"), lanes=True),
-    MessageClass("tool_calls", 1, ("agent/tools/call/+", "tools/+/call/+")),
-    MessageClass("responses", 1, ("agent/query/response", "agent/tools/response/+", "tools/+/response/+")),
+    MessageClass("tool_calls", 1, ("agent/tools/call/+", "tools/+/call", "tools/+/call/+")),
+    MessageClass("responses", 1, _RESPONSES),
     MessageClass("tool_registry", 1, ("agent/tools/register", "tools/+/register"), retained=True),
     MessageClass("status", 0, ("client_status/+", "agent/status/#", "tools/+/status"), retained=True),
+    MessageClass("monitoring", 0, ("agent/+/status",)),
     MessageClass("logs", 0, ("logs/#",)),
     MessageClass("records", 1, ("tasks/events", "events", "values", "deadletters", "deadletters/reasons")),
     MessageClass("events", 1, ("#",), lanes=True),

@@ -7,6 +7,7 @@ from typing import Final
 
 from dovecote import topics
 from dovecote.errors import DovecoteError, TooLargeError
+from dovecote.messages import Message
 from dovecote.ports import Publisher
 from dovecote.results import TaskEvent
 
@@ -20,13 +21,17 @@ class Feed:
 
     def __init__(self, bus: Publisher) -> None:
         self._bus = bus
-        self._queue: asyncio.Queue[TaskEvent] = asyncio.Queue()
+        self._queue: asyncio.Queue[tuple[str, Message]] = asyncio.Queue()
         self._hurry = asyncio.Event()
         self._worker = asyncio.create_task(self._run())
 
     def tell(self, event: TaskEvent) -> None:
-        """Queue an event; returns at once."""
-        self._queue.put_nowait(event)
+        """Queue an event of a task; returns at once."""
+        self.publish(topics.TASK_EVENTS, event.to_message())
+
+    def publish(self, topic: str, message: Message) -> None:
+        """Queue a message to any topic; returns at once."""
+        self._queue.put_nowait((topic, message))
 
     async def flush(self, limit: float = 5.0) -> None:
         """Publish what is queued at once, and wait for it, for `limit` seconds at most."""
@@ -52,19 +57,20 @@ class Feed:
             while not self._queue.empty():
                 batch.append(self._queue.get_nowait())
             try:
-                await self._publish(batch)
+                for topic in dict.fromkeys(topic for topic, _ in batch):
+                    await self._publish(topic, [message for other, message in batch if other == topic])
             finally:
                 for _ in batch:
                     self._queue.task_done()
 
-    async def _publish(self, events: list[TaskEvent]) -> None:
+    async def _publish(self, topic: str, messages: list[Message]) -> None:
         try:
-            await self._bus.publish_batch(topics.TASK_EVENTS, [event.to_message() for event in events])
+            await self._bus.publish_batch(topic, messages)
         except TooLargeError as error:
-            if len(events) == 1:
-                log.warning("task event %r could not be published: %s", events[0].id, error)
+            if len(messages) == 1:
+                log.warning("task event %r could not be published: %s", messages[0].id, error)
                 return
-            for event in events:  # only the one that is too large is lost
-                await self._publish([event])
+            for message in messages:  # only the one that is too large is lost
+                await self._publish(topic, [message])
         except DovecoteError as error:
-            log.warning("%d task events could not be published: %s", len(events), error)
+            log.warning("%d task events could not be published: %s", len(messages), error)

@@ -20,6 +20,7 @@ from dovecote.errors import ModelUnavailableError, UnavailableError
 from dovecote.messages import Message, MessageType, new_id, now
 from dovecote.ports import ChatMessage, Completion, Usage, Write
 from dovecote.prompts import fitted, prompt, shortened
+from dovecote.reports import Reports
 from dovecote.results import AgentResult, Source, Step, TaskEvent, cited, sources_in
 from dovecote.singleflight import SingleFlight
 from dovecote.toolbox import Toolbox, Use
@@ -72,11 +73,12 @@ class _Acted(BaseModel):
 class Rounds:
     """The rounds of one agent."""
 
-    def __init__(self, app: App, instructions: str, budget: Budget, toolbox: Toolbox) -> None:
+    def __init__(self, app: App, instructions: str, budget: Budget, toolbox: Toolbox, reports: Reports) -> None:
         self._app = app
         self._instructions = instructions
         self._budget = budget
         self._toolbox = toolbox
+        self._reports = reports
         self._rounds: SingleFlight[JsonValue] = SingleFlight()
 
     async def round(self, data: Any) -> JsonValue:
@@ -101,6 +103,7 @@ class Rounds:
 
     async def reply(self, task: Message, content: JsonValue, kind: MessageType) -> None:
         """Publish the answer to a task; its id follows from the task's, so that a repeated one is known."""
+        self._reports.tell(_ending(task, self._app.name, content, kind))
         if task.reply_to:
             running = self._app.running
             await running.feed.flush()  # so that the steps are told before the answer
@@ -195,6 +198,7 @@ class Rounds:
             error=outcome.error.message if outcome.error else "",
         )
         self._tell(run, use.key, "step", f"{use.name} answered", step)
+        self._reports.tell_result(use.app_id, _task_id(run.task), use.key, outcome.model_dump(mode="json"))
         text = shortened(_told(outcome), self._budget.tool_result)
         return _Acted(text=text, sources=sources_in(outcome.result), step=step)
 
@@ -222,16 +226,35 @@ class Rounds:
         step: Step | None = None,
         **data: JsonValue,
     ) -> None:
+        event = TaskEvent(
+            id=f"{run.task.id}.{key}.{kind}",
+            task_id=_task_id(run.task),
+            kind=kind,
+            agent=self._app.name,
+            text=text,
+            data={**data, **(step.model_dump(mode="json") if step else {})},
+        )
+        self._reports.tell(event)
         if run.task.conversation_id:
-            event = TaskEvent(
-                id=f"{run.task.id}.{key}.{kind}",
-                task_id=run.task.conversation_id,
-                kind=kind,
-                agent=self._app.name,
-                text=text,
-                data={**data, **(step.model_dump(mode="json") if step else {})},
-            )
             self._app.running.feed.tell(event)
+
+
+def _task_id(task: Message) -> str:
+    """The task that the agent's own one belongs to; it may stand for itself."""
+    return task.conversation_id or task.id
+
+
+def _ending(task: Message, agent: str, content: JsonValue, kind: MessageType) -> TaskEvent:
+    """The news that an agent is done with a task."""
+    failed = kind is MessageType.ERROR
+    return TaskEvent(
+        id=f"{task.id}.{'failed' if failed else 'completed'}",
+        task_id=_task_id(task),
+        kind="failed" if failed else "completed",
+        agent=agent,
+        text=f"{agent} {'failed' if failed else 'answered'}",
+        data=content if isinstance(content, dict) else {},
+    )
 
 
 def _told(outcome: ToolOutcome) -> str:

@@ -15,6 +15,10 @@ def _lower(value: Any) -> Any:
     return value.lower() if isinstance(value, str) else value
 
 
+# Nothing said is neither true nor false.
+Flag = Annotated[bool | None, BeforeValidator(lambda value: None if value == "" else value)]
+
+
 class Settings(BaseSettings):
     """What an app reads from its environment; every name starts with DOVECOTE_ unless Dapr sets it."""
 
@@ -93,6 +97,19 @@ class Settings(BaseSettings):
         7 * 24 * 3600, gt=0, description="seconds to keep such content of a message that has no time to live"
     )
     max_body: int = Field(64 * 1024 * 1024, gt=0, description="largest content of a message, in bytes")
+    agent_preset: Literal["", "production", "development", "single-agent"] = Field(
+        "", description="what agents publish: production, development or single-agent; each of the next three wins"
+    )
+    publish_to_supervisor: Flag = Field(
+        None, description="whether agents answer who gave a task, and are found by plans (default: true)"
+    )
+    publish_to_agent_topic: Flag = Field(
+        None, description="whether agents tell each step on agent/<app-id>/status (default: true)"
+    )
+    enable_tool_result_publishing: Flag = Field(
+        None,
+        description="whether agents tell what each tool gave on tools/<tool>/response/<task> (default: false)",
+    )
     log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)] = "info"
     log_format: Literal["text", "json"] = "text"
     pub_log_topic: str = Field(

@@ -23,6 +23,7 @@ from dovecote.ports import Invoke, ToolSpec, Write
 from dovecote.problems import faults
 from dovecote.results import Failure, TaskEvent
 from dovecote.singleflight import SingleFlight
+from dovecote.toolcalls import BrokeredCall, BrokeredCalls
 
 log = logging.getLogger(__name__)
 
@@ -148,6 +149,7 @@ class Tools:
         self._functions: dict[str, Function] = {}
         self._calls: SingleFlight[ToolOutcome] = SingleFlight()
         self._app.router.add_api_route("/tools/{function}", self.call, methods=["POST"])
+        self._brokered = BrokeredCalls(self._app, self._run)
 
     @overload
     def tool(self, function: F, *, read_only: bool = False) -> F: ...
@@ -185,6 +187,16 @@ class Tools:
         if found.read_only:
             return await found.run(Call(request, self._app), request.arguments)
         return await self._calls.do(request.id, lambda: run_once(self._app, found, request))
+
+    async def _run(self, brokered: BrokeredCall) -> JsonValue:
+        """A call that came over the broker; what cannot be called is an outcome as well, since somebody waits."""
+        only = next(iter(self._functions)) if len(self._functions) == 1 else ""
+        request = ToolRequest(id=brokered.task_id, arguments=brokered.arguments, task_id=brokered.task_id)
+        try:
+            outcome = await self.call(brokered.function or only, request)
+        except NotFoundError as error:
+            outcome = _failed("NotFoundError", f"{error}; {error.mend}")
+        return outcome.model_dump(mode="json")
 
 
 async def run_once(app: App, function: Function, request: ToolRequest) -> ToolOutcome:

@@ -25,6 +25,10 @@ EVENTS: Final = "events"
 BROADCAST: Final = "agents/broadcast"
 
 _LEGAL = re.compile(r"[a-z0-9_-]+(/[a-z0-9_-]+)*")
+# Ends a subscription to a topic and to those below it.
+_BELOW: Final = "/#"
+# Topics with a level for each task: only wildcards give it a use, and a topic a task would fill other brokers.
+_PER_TASK: Final = re.compile(r"(tools/[^/]+/(?:call|response))/([^/]+)")
 _PATTERN = re.compile(r"#|([a-z0-9_-]+|\+)(/([a-z0-9_-]+|\+))*(/#)?")
 
 
@@ -51,6 +55,36 @@ def tool_responses(tool_id: str) -> str:
 def tool_register(name: str) -> str:
     """The topic that tells what a tool offers."""
     return f"tools/{name}/register"
+
+
+def tool_status(name: str) -> str:
+    """The topic that tells whether a tool is there."""
+    return f"tools/{name}/status"
+
+
+def tool_tasks(name: str) -> str:
+    """What a tool subscribes to for its calls: a topic for each task, where the broker has wildcards."""
+    return f"tools/{name}/call{_BELOW}"
+
+
+def tool_call(name: str, task_id: str) -> str:
+    """The topic for a call of a tool for one task; without wildcards it is the same for all tasks."""
+    return f"tools/{name}/call/{_level(task_id)}"
+
+
+def tool_response(name: str, task_id: str) -> str:
+    """The topic of a tool's answer for one task; without wildcards it is the same for all tasks."""
+    return f"tools/{name}/response/{_level(task_id)}"
+
+
+def agent_topic(name: str) -> str:
+    """The topic on which an agent tells what it does."""
+    return f"agent/{name}/status"
+
+
+def _level(text: str) -> str:
+    """A level of a topic for any text."""
+    return re.sub(r"[^a-z0-9_-]", "-", text.lower()) or "-"
 
 
 def checked_pattern(pattern: str) -> str:
@@ -83,17 +117,24 @@ class Capabilities(BaseModel):
     durable: bool
     streams: int = 1
     retained: bool = False
+    wildcards: bool = False
     order_metadata: str = ""
     max_message_bytes: int = 16_000_000
     exceptions: dict[str, str] = {}
 
     @property
-    def names(self) -> tuple[str, str, int]:
+    def names(self) -> tuple[str, str, int, bool]:
         """What decides the names that an app subscribes to: two brokers with the same are subscribed to alike."""
-        return self.separator, self.group_prefix, self.streams
+        return self.separator, self.group_prefix, self.streams, self.wildcards
 
     def spell(self, topic: str) -> str:
-        """The broker's form of a logical topic. Raises ConfigurationError for an illegal name."""
+        """The broker's form of a logical topic. Raises ConfigurationError for an illegal name.
+
+        Without wildcards what is told or asked for one task goes to the topic for all, which is what `#` spells.
+        """
+        per_task = _PER_TASK.fullmatch(topic)
+        if per_task and (per_task[2] == "#" or not self.wildcards):
+            topic = per_task[1]
         if not _LEGAL.fullmatch(topic):
             raise ConfigurationError(
                 f"topic {topic!r} is not legal",
@@ -112,7 +153,8 @@ class Capabilities(BaseModel):
 
     def subscription(self, topic: str, app_id: str) -> str:
         """The filter to subscribe with, so that replicas of an app share its messages."""
-        return self.group_prefix.format(app_id=app_id) + self.spell(topic)
+        below = self.separator + "#" if self.wildcards and topic.endswith(_BELOW) else ""
+        return self.group_prefix.format(app_id=app_id) + self.spell(topic) + below
 
     def subscriptions(self, topic: str, app_id: str) -> list[str]:
         """All the filters to subscribe with at once: the plain one first, `#` and a number after the others."""

@@ -100,6 +100,16 @@ def test_plain_json_is_answered_and_the_tool_that_is_used_knows_only_the_broker(
     }
 
 
+@pytest.mark.promise("ARG-10")
+def test_a_tool_of_ours_is_called_in_plain_json(client: StockClient) -> None:
+    task = uuid.uuid4().hex
+    call = {"task_id": task, "function": "evaluate", "arguments": {"expression": "6 * 7"}}
+    with client.listen(topics.tool_response("calculator", task)) as answers:
+        client.publish(topics.tool_call("calculator", task), json.dumps(call))
+        answer = heard(answers, task)
+    assert (answer["task_id"], answer["result"]["value"], answer["error"]) == (task, "42", None)
+
+
 @pytest.mark.promise("ARG-08")
 def test_a_text_that_is_no_json_is_a_question(client: StockClient, answer: str) -> None:
     with scale(client), client.listen("agent/query/response") as answers:
@@ -159,6 +169,7 @@ def test_a_tail_sees_what_passes_and_takes_nothing_from_anybody(
         f"agent/tools/call/{tool.id}",
         f"agent/tools/response/{tool.id}",
         "agent/query/response",
+        *(topics.agent_topic(agent) for agent in ("researcher", "writer", "reviewer")),
     }
     [asked] = [row["message"] for row in seen.shown if row["topic"] == "agent/query/ask"]
     assert asked["content"] == question

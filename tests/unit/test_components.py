@@ -121,6 +121,7 @@ def test_the_classes_of_message_have_their_qualities_of_service() -> None:
         "responses": 1,
         "tool_registry": 1,
         "status": 0,
+        "monitoring": 0,
         "logs": 0,
         "records": 1,
         "events": 1,

@@ -34,7 +34,9 @@ def env_example(components: Path) -> str:
     ]
     for name, field in Settings.model_fields.items():
         if name not in _PER_APP:
-            lines += ["", f"# {_meaning(field)}", f"# {_variable(name, field)}={field.get_default()}"]
+            default = field.get_default()
+            shown = "" if default is None else default
+            lines += ["", f"# {_meaning(field)}", f"# {_variable(name, field)}={shown}"]
             lines += [f"# read as well, where that is not set: {other}" for other in _other_names(field)]
     lines += ["", "# Read by the launcher and the command."]
     for variable, meaning in ELSEWHERE.items():

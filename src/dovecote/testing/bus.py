@@ -144,7 +144,7 @@ class MemoryBus(CodedBus):
         """Let a replica of an app consume, until it leaves."""
         places = []
         for subscription in subscriptions:
-            lane = subscription.lane.topic
+            lane = MEMORY.spell(subscription.lane.topic)
             groups = self._groups[lane]
             if app_id not in groups:
                 logged = self._log[MEMORY.spell(subscription.topic)]
@@ -166,7 +166,7 @@ class MemoryBus(CodedBus):
 
     def events(self, topic: str) -> list[dict[str, Any]]:
         """All that was published to a topic, in any lane, in order: for a test to look at."""
-        return [from_json(event) for _, event in self._log[topic]]
+        return [from_json(event) for _, event in self._log[MEMORY.spell(topic)]]
 
     async def settled(self) -> None:
         """Return when nothing is being handled. What waits for an app that is away goes on waiting."""
@@ -180,8 +180,9 @@ class MemoryBus(CodedBus):
             await asyncio.wait(under_way)
 
     def _take(self, topic: str, lane: Lane, event: bytes) -> None:
-        self._log[MEMORY.spell(topic)].append((lane.topic, event))
-        for group in self._groups[lane.topic].values():
+        way = MEMORY.spell(lane.topic)
+        self._log[MEMORY.spell(topic)].append((way, event))
+        for group in self._groups[way].values():
             group.waiting.append(_Held(event))
             self._hand_out(group)
 
