@@ -9,7 +9,7 @@ from dovecote.commands import Commands
 from dovecote.conversation import Conversation, Conversations
 from dovecote.errors import DovecoteError, Reject, ToolError
 from dovecote.mailbox import Mailbox
-from dovecote.messages import Message, MessageType, Priority
+from dovecote.messages import DeliveryMode, Message, MessageType, Priority
 from dovecote.orchestrator import Orchestrator
 from dovecote.plan import PlanContext
 from dovecote.ports import Write
@@ -26,6 +26,7 @@ __all__ = [
     "Commands",
     "Conversation",
     "Conversations",
+    "DeliveryMode",
     "DovecoteError",
     "Mailbox",
     "Message",

@@ -29,6 +29,7 @@ from dovecote.logtopics import LogPublisher
 from dovecote.mailbox import Mailbox
 from dovecote.messages import Message, MessageType, new_id
 from dovecote.metrics import MeasuredBus, Metrics
+from dovecote.modes import in_its_mode
 from dovecote.ports import Activity, Handler, Ports, Subscription, ToolSpec, WorkflowFunction
 from dovecote.problems import MEDIA_TYPE, faults, to_problem
 from dovecote.settings import Settings, get_settings
@@ -100,8 +101,8 @@ class App:
         """Make the decorated async function the handler of a topic; returns the function itself."""
 
         def add(handler: H) -> H:
-            shown = self.tap.handler(topic, handler)
-            subscription = Subscription(topic, shown, bulk, default_type, dead_letter, raw)
+            taken = in_its_mode(topic, handler, lambda: self.running.ports.state)
+            subscription = Subscription(topic, self.tap.handler(topic, taken), bulk, default_type, dead_letter, raw)
             self.subscriptions += subscription.in_each_lane()
             return handler
 
@@ -250,7 +251,8 @@ class Running:
 def _observed(ports: Ports, app: App, listening: list[Subscription]) -> Ports:
     @contextlib.asynccontextmanager
     async def listen(subscription: Subscription) -> AsyncIterator[None]:
-        shown = replace(subscription, handler=app.tap.handler(subscription.topic, subscription.handler))
+        taken = in_its_mode(subscription.topic, subscription.handler, lambda: ports.state)
+        shown = replace(subscription, handler=app.tap.handler(subscription.topic, taken))
         async with ports.listen(shown):
             listening.append(shown)
             try:

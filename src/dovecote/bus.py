@@ -10,7 +10,7 @@ from dovecote import topics
 from dovecote.errors import CommandRejectedError, ConfigurationError, InvalidInputError
 from dovecote.inbox import OrderKey, Responder, Route, Routes, Turns
 from dovecote.mailbox import REFUSED, Mailbox
-from dovecote.messages import Message, MessageType, Priority, now
+from dovecote.messages import DeliveryMode, Message, MessageType, Priority, now
 from dovecote.problems import faults
 from dovecote.requests import AcceptedCommand, error_in
 from dovecote.streaming import EventStream, Start
@@ -35,6 +35,7 @@ class Envelope(TypedDict, total=False):
     reply_to: str
     idempotency_key: str
     order_key: str
+    delivery: DeliveryMode
     encoding: Literal["base64"]
     metadata: dict[str, str]
 

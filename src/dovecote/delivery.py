@@ -22,7 +22,7 @@ from dovecote.codec import PLAIN, Codec
 from dovecote.deadletters import UNREADABLE
 from dovecote.errors import DovecoteError, InvalidInputError, TooLargeError, outcome
 from dovecote.logtopics import unpublished
-from dovecote.messages import Message, MessageType, id_of
+from dovecote.messages import DeliveryMode, Message, MessageType, id_of
 from dovecote.metrics import Metrics
 from dovecote.ports import Publisher, Subscription
 
@@ -53,8 +53,9 @@ class Deliveries:
     async def deliver(self, subscription: Subscription, event: JsonValue) -> Status:
         """Handle one event. SUCCESS: gone. RETRY: deliver it again. DROP: to the dead letters.
 
-        What is delivered at most once (dovecote.classes) is gone in any case, with a line in the log if it failed.
-        A subscription without dead letters is a message's last stop: what expired on its way is taken there.
+        What is delivered at most once, by its topic's class or its own mode, is gone in any case; a line in the log
+        says if it failed. A subscription without dead letters is a message's last stop: what expired on its way is
+        taken there.
         """
         message: Message | None = None
         async with self._slot(subscription):
@@ -98,7 +99,8 @@ class Deliveries:
         self, subscription: Subscription, event: JsonValue, message: Message | None, error: Exception
     ) -> Status:
         key = _key(subscription, event, message)
-        if class_of(subscription.topic).qos == 0:
+        once = message is not None and message.delivery is DeliveryMode.AT_MOST_ONCE
+        if once or class_of(subscription.topic).qos == 0:
             log.warning("%s %s: lost, since it is not delivered again: %s: %s", *key, type(error).__name__, error)
             return "SUCCESS"
         attempt = self._attempts[key] = self._attempts.pop(key, 0) + 1

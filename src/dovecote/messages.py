@@ -37,6 +37,14 @@ class Priority(IntEnum):
     BACKGROUND = 4
 
 
+class DeliveryMode(StrEnum):
+    """How often a message may be handled: its receiver keeps to it."""
+
+    AT_MOST_ONCE = "at_most_once"
+    AT_LEAST_ONCE = "at_least_once"
+    EXACTLY_ONCE = "exactly_once"
+
+
 def new_id() -> str:
     """A fresh identifier for a message or a task."""
     return str(uuid.uuid4())
@@ -53,7 +61,9 @@ class Message(BaseModel):
     `ttl` is in seconds from `timestamp`; `recipient` None means everyone. `causation_id` is the message
     that led to this one, `correlation_id` the request that this one answers, `conversation_id` the task
     that all of them belong to. Messages of one `order_key` are handled one at a time, in order, where the broker
-    can. With `encoding` base64 the content is bytes, as base64 text.
+    can. With `encoding` base64 the content is bytes, as base64 text. `delivery` is at most once: it is lost where
+    its handler fails or is killed; at least once; or exactly once, as far as the effect goes: one of its id, or its
+    `idempotency_key`, is not handled again, unless a replica was killed before it could say that it had handled it.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -73,6 +83,7 @@ class Message(BaseModel):
     reply_to: str | None = None
     idempotency_key: str | None = None
     order_key: str | None = None
+    delivery: DeliveryMode = DeliveryMode.AT_LEAST_ONCE
     encoding: Literal["base64"] | None = None
     metadata: dict[str, str] = Field(default_factory=dict)
 
@@ -126,6 +137,8 @@ class Message(BaseModel):
             value = getattr(self, field)
             if value is not None:
                 event[attribute] = value
+        if self.delivery is not DeliveryMode.AT_LEAST_ONCE:
+            event[_DELIVERY] = self.delivery.value
         if self.ttl is not None:
             event["ttl"] = str(self.ttl)
         if self.deadline is not None:
@@ -162,6 +175,8 @@ class Message(BaseModel):
         }
         for field, attribute in _TEXT_ATTRIBUTES.items():
             fields[field] = event.get(attribute)
+        if event.get(_DELIVERY) is not None:
+            fields["delivery"] = event[_DELIVERY]
         for field in ("priority", "ttl", "deadline"):
             if event.get(field) is not None:
                 fields[field] = event[field]
@@ -185,6 +200,7 @@ _TEXT_ATTRIBUTES: Final = {
     "idempotency_key": "idempotencykey",
     "order_key": ORDER_KEY,
 }
+_DELIVERY: Final = "deliverymode"
 _TYPES: Final = frozenset(kind.value for kind in MessageType)
 # How the id begins that a message is given which came without one.
 NAMELESS: Final = "nameless-"

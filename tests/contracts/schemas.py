@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
-from dovecote import Message, MessageType, Priority, TaskEvent, TaskResult
+from dovecote import DeliveryMode, Message, MessageType, Priority, TaskEvent, TaskResult
 from dovecote.deadletters import DeadLetter, DeadLetterAction, DeadLetterPage, DeadLetterQuery, Resubmission
 from dovecote.directory import Presence, Registration
 from dovecote.orchestrator import NewTask
@@ -56,6 +56,7 @@ EXAMPLE: Final = Message(
     reply_to="agents/orchestrator/inbox",
     idempotency_key="once",
     order_key="till",
+    delivery=DeliveryMode.EXACTLY_ONCE,
     metadata={"docs": "guide"},
 )
 

@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import Any
 
-from dovecote import Message, MessageType, Priority
+from dovecote import DeliveryMode, Message, MessageType, Priority
 from dovecote.messages import new_id, now
 
 
@@ -32,6 +32,7 @@ def full_message(**fields: Any) -> Message:
         "reply_to": "agents/alpha/inbox",
         "idempotency_key": f"key of {now()}",
         "order_key": f"order of {now()}",
+        "delivery": DeliveryMode.EXACTLY_ONCE,
         "metadata": {"docs": "/a folder/ünï"},
     }
     return Message(**every | fields)

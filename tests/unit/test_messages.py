@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from dovecote import Message, MessageType, Priority
+from dovecote import DeliveryMode, Message, MessageType, Priority
 from dovecote.errors import InvalidInputError
 from dovecote.messages import NAMELESS, read_payload
 from tests.support.messages import full_message
@@ -44,6 +44,7 @@ MESSAGES = st.builds(
     reply_to=st.none() | TEXT,
     idempotency_key=st.none() | TEXT,
     order_key=st.none() | TEXT,
+    delivery=st.sampled_from(DeliveryMode),
     metadata=st.dictionaries(TEXT, TEXT, max_size=3),
 )
 

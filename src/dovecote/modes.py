@@ -1,0 +1,48 @@
+"""Delivery modes: how often a message may be handled is said by the message, and kept by its receiver.
+
+The broker is told nothing of it, so that it is the same on each: a component has one quality of service for all.
+"""
+
+import logging
+from collections.abc import Callable
+from functools import partial
+
+from dovecote.errors import ConflictError, UnavailableError
+from dovecote.messages import DeliveryMode, Message
+from dovecote.once import KEPT, Once
+from dovecote.ports import Handler, State, Write
+from dovecote.topics import fits, inbox
+
+log = logging.getLogger(__name__)
+
+
+def in_its_mode(topic: str, handler: Handler, state: Callable[[], State]) -> Handler:
+    """The handler of a topic, which handles each message as often as its mode allows.
+
+    Rows in the app's state say what was handled, for a day, by the message's idempotency key or else its id.
+    """
+
+    async def handle(message: Message) -> None:
+        identity = message.idempotency_key or message.id
+        key = f"delivered:{topic}:{identity}"
+        # A request has its effect once in any case, and its answer is to be repeated.
+        request = message.reply_to is not None and fits(inbox("+"), topic)
+        if message.delivery is DeliveryMode.AT_MOST_ONCE:
+            await _at_most_once(key, handler, message, state())
+        elif message.delivery is DeliveryMode.EXACTLY_ONCE and not request:
+            if await Once(state()).do(key, partial(handler, message)) is None:
+                raise UnavailableError(f"message {message.id!r} is being handled by another replica")
+        else:
+            await handler(message)
+
+    return handle
+
+
+async def _at_most_once(key: str, handler: Handler, message: Message, state: State) -> None:
+    # Before it is handled: whatever happens then, it is not handled again.
+    try:
+        await state.write(Write(key, {"id": message.id}, create=True, ttl=KEPT))
+    except ConflictError:
+        log.info("message %r was handed over before, and is not handled again: %s", message.id, message.delivery)
+        return
+    await handler(message)
