@@ -2,22 +2,25 @@
 
 import asyncio
 import json
+import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from dotenv import load_dotenv
+from dotenv import dotenv_values, load_dotenv
 from rich.console import Console
 
 from dovecote.cli import launcher
+from dovecote.cli.argentic import read_file, read_format
 from dovecote.cli.asking import Inquiry, answer
 from dovecote.cli.checking import check_all, check_gateway
 from dovecote.cli.checkout import find_checkout, gateway_address, recorded_apps
 from dovecote.cli.errors import CommandError, NotRunningError, StoppedError, report
 from dovecote.cli.gateway import Gateway
-from dovecote.cli.rendering import agents_table, show_checks
+from dovecote.cli.importing import Import
+from dovecote.cli.rendering import accounts_table, agents_table, show_checks
 from dovecote.cli.tailing import Tail, as_json, as_line
 from dovecote.directory import Presence
 from dovecote.tap import Sighting
@@ -194,6 +197,35 @@ def tail(
         asyncio.run(Tail(running(), wanted, show, note, lambda: bool(running()), token).follow())
     except KeyboardInterrupt:
         raise typer.Exit(StoppedError.status) from None
+
+
+@app.command("import")
+def import_file(
+    file: Annotated[
+        Path, typer.Argument(exists=True, dir_okay=False, help="A messaging file in Argentic's format.")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for the component file and .env.")] = Path("imported"),
+    force: Annotated[bool, typer.Option("--force", help="Overwrite what is there.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Turn a messaging file into a component file and a .env, and say what became of each key.
+
+    `${VAR}` is read from the environment, and from a file .env beside the messaging file.
+    """
+    known = read_format()
+    env = {name: value or "" for name, value in dotenv_values(file.parent / ".env").items()} | dict(os.environ)
+    work = Import(read_file(file, known, env), known, find_checkout(Path.cwd()))
+    written = work.write(out, force=force)
+    accounts = [*work.accounts()]
+    if as_json:
+        report = {"files": [*map(str, written)], "keys": [asdict(account) for account in accounts]}
+        sys.stdout.write(json.dumps(report, indent=2) + "\n")
+        return
+    Console().print(accounts_table(accounts))
+    sys.stdout.write(
+        f"\nWritten: {', '.join(map(str, written))}\nTo use it: cat {out / '.env'} >> .env, and in dapr.yaml name "
+        f"{out} in resourcesPaths, where a folder of components/pubsub stands.\n"
+    )
 
 
 @app.command()

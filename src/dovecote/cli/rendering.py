@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dovecote.cli.checking import Check
+from dovecote.cli.importing import Account
 from dovecote.directory import Presence
 from dovecote.results import Source, Step, TaskEvent, TaskResult
 
@@ -92,6 +93,16 @@ def agents_table(apps: Iterable[Presence]) -> Table:
         functions = dict.fromkeys(tool.name for row in app.replicas for tool in row.tools)
         cells = [app.app_id, app.kind, app.state, str(len(app.replicas)), ", ".join(can), ", ".join(functions)]
         table.add_row(*cells)
+    return table
+
+
+def accounts_table(accounts: Iterable[Account]) -> Table:
+    """A row for each key of a file that was imported: what became of it, and where it is or why not."""
+    table = _table("Key", "Value", "Became", "Where, or why not")
+    for account in accounts:
+        table.add_row(*map(Text, (account.key, account.value, account.outcome, account.text)))
+    for column in (table.columns[0], table.columns[2]):
+        column.no_wrap = True
     return table
 
 
