@@ -18,6 +18,7 @@ from dovecote.cli.errors import CommandError
 from dovecote.settings import Settings
 
 CHECKOUT = Path(__file__).resolve().parents[2]
+KNOWN = settings.read_known(CHECKOUT / "components" / "settings.yaml")
 TLS = {
     "ca_certs": "/etc/ssl/ca.crt",
     "certfile": "client.crt",
@@ -38,9 +39,8 @@ class Imported:
         self.accounts = {row["key"]: (row["outcome"], row["text"]) for row in json.loads(said)["keys"]}
         self.values = {row["key"]: row["value"] for row in json.loads(said)["keys"]}
         # The launcher's own judgement of what was written.
-        known = settings.read_known(CHECKOUT / "components" / "settings.yaml")
         given = {name: str(value) for name, value in self.variables.items()}
-        self.problems = [one for one in settings.problems(self.components.values(), known, given) if not one.warn]
+        self.problems = [one for one in settings.problems(self.components.values(), KNOWN, given) if not one.warn]
 
     def outcome(self, key: str) -> str:
         return str(self.accounts[f"messaging.{key}"][0])
@@ -63,14 +63,10 @@ class Importer:
 
     def run(self, text: str, *options: str) -> str:
         self.file.write_text(text)
-        main_status = None
-        try:
+        with pytest.raises(SystemExit) as end:
             main(["import", str(self.file), "--out", str(self.out), *options])
-        except SystemExit as end:
-            main_status = end.code
-        captured = self._capsys.readouterr()
-        assert main_status in (0, None), captured.err
-        return captured.out
+        assert end.value.code == 0
+        return self._capsys.readouterr().out
 
     def __call__(self, messaging: dict[str, Any], **sections: Any) -> Imported:
         said = self.run(yaml.safe_dump({"messaging": messaging, **sections}, sort_keys=False), "--json")
@@ -386,7 +382,6 @@ def test_the_table_has_each_key_and_no_password_and_says_how_to_use_the_files(im
 
 def test_every_variable_and_setting_that_a_key_may_become_is_one_of_the_templates_and_the_apps() -> None:
     known = read_format()
-    allowed = settings.read_known(CHECKOUT / "components" / "settings.yaml")
     for protocol in known.protocols.values():
         folders = [
             CHECKOUT / "components" / "pubsub" / name for name in (protocol.folder, protocol.tls_folder) if name
@@ -396,6 +391,6 @@ def test_every_variable_and_setting_that_a_key_may_become_is_one_of_the_template
         assert set(protocol.variables) == read
         named = {setting.setting for setting in protocol.settings.values()}
         named |= {name for follow in protocol.follows for name in follow.settings}
-        assert named <= allowed[templates[0].type].settings
+        assert named <= KNOWN[templates[0].type].settings
     for variable in known.environment.values():
         assert variable.removeprefix("DOVECOTE_").lower() in Settings.model_fields, variable

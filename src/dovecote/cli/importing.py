@@ -230,9 +230,7 @@ class Import:
 
     def _reason(self, key: str) -> str:
         """Why a key cannot be set; "" for one that nobody knows."""
-        refused = yaml.safe_load((self._components / "settings.yaml").read_text(encoding="utf-8"))
-        kind = self.documents[0]["spec"]["type"]
-        tables = (self._protocol.reasons, self._known.reasons, refused[kind]["refused"])
+        tables = (self._protocol.reasons, self._known.reasons, self._refused)
         section, _, leaf = key.rpartition(".")
         names = (key, leaf, section) if self._applies(key) else (section,)
         found = next((table[name] for name in names for table in tables if name in table), "")
@@ -242,6 +240,13 @@ class Import:
         if not found and key in self._known.environment:
             return f"no app reads {self._known.environment[key]}"
         return found
+
+    @cached_property
+    def _refused(self) -> dict[str, str]:
+        """Why the component cannot be told something, by its name in other systems."""
+        known = load(self._checkout, "settings").read_known(self._components / "settings.yaml")
+        refused: dict[str, str] = known[self.documents[0]["spec"]["type"]].refused
+        return refused
 
     def _component_text(self) -> str:
         head = (
