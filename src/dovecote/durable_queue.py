@@ -38,17 +38,19 @@ class QueueStats(Counts):
 
 @dataclass(frozen=True)
 class Leased:
-    """A message that is this receiver's until `entry.until`."""
+    """A message that is this receiver's until `entry.until`, and the topic it came from."""
 
     message: Message
+    topic: str
     entry: Entry
     segment: str
 
 
 class _Row(BaseModel):
-    """What is kept of a message: itself and the segment it is in, or that it is done."""
+    """What is kept of a message: itself, its topic, and the segment it is in, or that it is done."""
 
     message: Message | None = None
+    topic: str = ""
     segment: str = ""
     done: bool = False
 
@@ -68,7 +70,7 @@ class DurableQueue:
         self._tails: dict[str, str] = {}
         self._opening = SingleFlight[str]()
 
-    async def put(self, message: Message, expires: datetime | None = None) -> bool:
+    async def put(self, message: Message, topic: str, expires: datetime | None = None) -> bool:
         """Return when the message is kept; False if it was already, by its id or its idempotency key.
 
         Once acknowledged it is known for a day. One that was dead-lettered may come again.
@@ -82,7 +84,7 @@ class DurableQueue:
             tail = self._tails.get(own)
             if tail is None or tail == full:
                 tail = await self._open(own, full)
-            placed = await self._place(message, tail, full)
+            placed = await self._place(message, topic, tail, full)
             if placed is None:
                 return False
             added = await self._segments.change(placed, partial(Segment.append, entry=entry))
@@ -198,19 +200,19 @@ class DurableQueue:
             item = rows.get(self._row(entry.key))
             row = _Row.model_validate(item.value) if item else _Row(done=True)
             if row.message is not None:
-                found.append(Leased(row.message, entry, name))
+                found.append(Leased(row.message, row.topic, entry, name))
             else:  # who acknowledged it was cut off before its entry was gone
                 drop = partial(_drop, key=entry.key, holder=self._holder, why="acknowledged")
                 await self._segments.change(name, drop)
         return found
 
-    async def _place(self, message: Message, tail: str, full: str) -> str | None:
+    async def _place(self, message: Message, topic: str, tail: str, full: str) -> str | None:
         """The segment that a message belongs in: the tail, or where it was put before; None if it is done.
 
         Nobody can add it to a `full` one any more, so it may move from there.
         """
         key = self._row(_key(message))
-        value: JsonValue = {"message": message.model_dump(mode="json"), "segment": tail}
+        value = _Row(message=message, topic=topic, segment=tail).model_dump(mode="json")
         item: Item | None = None
         while True:
             try:

@@ -9,6 +9,7 @@ import contextlib
 import logging
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Final, Literal
 
 from dovecote import topics
@@ -23,6 +24,7 @@ from dovecote.errors import (
     QueueFullError,
     Reject,
 )
+from dovecote.inbox import Route
 from dovecote.messages import Message, MessageType, new_id, now
 
 if TYPE_CHECKING:
@@ -35,8 +37,10 @@ _LOOK: Final = 0.5  # seconds between two looks for what other replicas have put
 
 
 class Mailbox:
-    """What comes for an app on its inbox, and on other topics given, until it is received and acknowledged.
+    """What comes for an app, and what comes on other topics given, until it is received and acknowledged.
 
+    Of what comes for the app, and for everyone, it takes what is for no handler made before it: of `types`, or all.
+    Whoever waits for an answer is told that the message is here; the answer is published by who handles it.
     A message is the receiver's for `lease` seconds. It is a dead letter when it was received `max_receives` times
     and never acknowledged, or when its time is over; `ttl` is that of messages without one, in seconds. With
     `max_queue_size` messages in it no more are taken: the broker keeps them and tries again. Replicas count each
@@ -47,6 +51,7 @@ class Mailbox:
         self,
         app: "App",
         *,
+        types: Iterable[MessageType] = (),
         also: Iterable[str] = (),
         max_queue_size: int = 1000,
         ttl: float | None = None,
@@ -62,11 +67,16 @@ class Mailbox:
         self._size, self._ttl, self._lease, self._receives = max_queue_size, ttl, lease, max_receives
         self._clock = clock
         self._running: Running | None = None
-        for topic in (self._topic, *also):
-            app.subscribe(topic)(self.put)
+        app.inbox.open()
+        app.inbox.routes.add(Route(self._take, frozenset(types), answers=False))
+        for topic in also:
+            app.subscribe(topic)(partial(self.put, topic=topic))
 
-    async def put(self, message: Message) -> None:
-        """Return when the message is kept, once however often it comes; QueueFullError if there is no room."""
+    async def put(self, message: Message, topic: str | None = None) -> None:
+        """Return when the message is kept, once however often it comes; QueueFullError if there is no room.
+
+        `topic` is where it came from, if not from the app's inbox.
+        """
         queue = self._queue()
         async with self._admission:
             if self._room <= 0 and not await queue.known(message):
@@ -74,7 +84,7 @@ class Mailbox:
             self._room -= 1
             self._coming += 1
         try:
-            await queue.put(message, self._end(message))
+            await queue.put(message, topic or self._topic, self._end(message))
         finally:
             self._coming -= 1
         self._grown.set()
@@ -154,6 +164,12 @@ class Mailbox:
         leased = await self._queue().lease_expired(self._lease)
         return sum([not await self._is_due(one) for one in leased])
 
+    async def _take(self, message: Message) -> None:
+        await self.put(message)
+        if message.reply_to is not None:
+            accepted = message.accepted(sender=self._app.name)
+            await self._app.running.ports.bus.publish(message.reply_to, accepted)
+
     def _queue(self) -> DurableQueue:
         running = self._app.running
         if running is not self._running:
@@ -202,7 +218,7 @@ class Mailbox:
         bus, entry = self._app.running.ports.bus, leased.entry
         if not await self._queue().renew(leased, self._lease):
             return False
-        told = failure_of(entry.id, self._topic, self._app.name, error, attempt=entry.receives, verdict="DROP")
+        told = failure_of(entry.id, leased.topic, self._app.name, error, attempt=entry.receives, verdict="DROP")
         await bus.publish(topics.FAILURES, told)
         await bus.publish(topics.DEAD_LETTERS, leased.message)
         return await self._queue().remove(leased, why)

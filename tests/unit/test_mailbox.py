@@ -319,6 +319,52 @@ async def test_the_bus_of_an_app_receives_from_its_mailbox(desk: Desk) -> None:
     assert (await desk.letter(third))["reasons"][0]["reason"] == "no"
 
 
+async def test_handlers_made_before_the_mailbox_get_what_is_for_them_and_it_gets_the_rest() -> None:
+    app, sender, seen = App("clerk"), App("sender"), list[Message]()
+
+    @app.bus.subscribe(types=[MessageType.COMMAND])
+    async def take(message: Message) -> None:
+        seen.append(message)
+
+    box = Mailbox(app, also=["news/today"])
+    async with Network([app, sender, recorder]) as net:
+        command = await sender.bus.send("clerk", "now", type=MessageType.COMMAND)
+        told = await sender.bus.broadcast("to all")
+        news = await sender.bus.publish("news/today", "news")
+        await net.bus.settled()
+        assert seen == [command]
+        assert await box.get_messages() == [told, news]
+        await box.nack(news.id, requeue=False)
+        await net.bus.settled()
+        letter: Any = await net.invoke("recorder", f"deadletters/{news.id}", verb="GET")
+        assert letter["reasons"][0]["topic"] == "news/today"
+
+
+async def test_a_request_waits_in_the_mailbox_until_it_is_answered() -> None:
+    app, asker = App("clerk"), App("asker", inbox=True)
+    box = Mailbox(app)
+    async with Network([app, asker]):
+        asking = asyncio.create_task(asker.bus.request("clerk", "how much?", timeout=20))
+        request = await box.receive(timeout=10)
+        assert request is not None
+        assert request.reply_to is not None
+        await app.bus.publish(request.reply_to, request.reply("17", sender="clerk"))
+        await box.acknowledge(request.id)
+        assert (await asking).content == "17"
+
+
+@pytest.mark.promise("AOS-11")
+async def test_a_dead_letter_that_is_resubmitted_is_in_the_mailbox_again(desk: Desk) -> None:
+    (sent,) = await desk.send("again")
+    await desk.box.receive()
+    await desk.box.nack(sent.id, requeue=False, reason="not yet")
+    await desk.net.bus.settled()
+    await desk.net.invoke("recorder", "deadletters/resubmit", {"id": sent.id})
+    assert await desk.box.receive() == sent
+    await desk.box.nack(sent.id, requeue=False, reason="never")
+    assert [row["reason"] for row in (await desk.letter(sent))["reasons"]] == ["not yet", "never"]
+
+
 async def test_an_app_without_a_mailbox_says_how_to_get_one_and_has_one_only(desk: Desk) -> None:
     with pytest.raises(ConfigurationError, match="'sender' has no mailbox"):
         await desk.sender.bus.receive()
