@@ -6,9 +6,10 @@ import json
 import uuid
 from datetime import UTC, datetime
 from enum import IntEnum, StrEnum
-from typing import Any, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
+from pydantic_core import from_json
 
 from dovecote.errors import InvalidInputError
 from dovecote.problems import faults
@@ -55,6 +56,14 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
+def _with_zone(time: datetime) -> datetime:
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
+
+
+# A time without a zone, as Python writes it, counts as UTC: it could not be compared.
+Time = Annotated[datetime, AfterValidator(_with_zone)]
+
+
 class Message(BaseModel):
     """What travels between services: content, and who says it to whom, why, and until when.
 
@@ -74,9 +83,9 @@ class Message(BaseModel):
     recipient: str | None = None
     content: JsonValue = None
     priority: Priority = Priority.NORMAL
-    timestamp: datetime = Field(default_factory=now)
+    timestamp: Time = Field(default_factory=now)
     ttl: float | None = Field(default=None, gt=0)
-    deadline: datetime | None = None
+    deadline: Time | None = None
     correlation_id: str | None = None
     causation_id: str | None = None
     conversation_id: str | None = None
@@ -182,7 +191,7 @@ class Message(BaseModel):
                 fields[field] = event[field]
         try:
             if event.get("metadata"):
-                fields["metadata"] = json.loads(event["metadata"])
+                fields["metadata"] = from_json(event["metadata"])
             return cls.model_validate(fields)
         except (TypeError, ValueError) as error:
             text = faults(error.errors()) if isinstance(error, ValidationError) else error
@@ -214,7 +223,7 @@ def read_payload(payload: bytes) -> JsonValue:
         event: dict[str, JsonValue] = {"specversion": "1.0", "id": _nameless(payload), "source": ""}
         return {**event, "data_base64": base64.b64encode(payload).decode()}
     try:
-        value: JsonValue = json.loads(text)
+        value: JsonValue = from_json(text, allow_inf_nan=False)
     except ValueError:
         return text
     return value
@@ -242,7 +251,7 @@ def _data(event: dict[str, Any]) -> object:
     data = event.get("data")
     if isinstance(data, str) and "json" in str(event.get("datacontenttype", "")):
         try:
-            return json.loads(data)
+            return from_json(data, allow_inf_nan=False)
         except ValueError:
             return data
     return data

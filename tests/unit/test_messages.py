@@ -7,49 +7,17 @@ from typing import Any
 
 import pytest
 from cloudevents.http import from_http
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from dovecote import DeliveryMode, Message, MessageType, Priority
+from dovecote import Message, MessageType, Priority
 from dovecote.errors import InvalidInputError
 from dovecote.messages import NAMELESS, read_payload
+from tests.support.generated import JSON, MESSAGES, TEXT
 from tests.support.messages import full_message
 
-TEXT = st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"]), max_size=20)
-JSON = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers(-(2**53), 2**53)
-    | st.floats(allow_nan=False, allow_infinity=False)
-    | TEXT,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
-    max_leaves=8,
-)
-TIMES = st.datetimes(datetime(1970, 1, 2), datetime(2200, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001 - bounds are naive
-MESSAGES = st.builds(
-    Message,
-    id=TEXT.filter(bool),
-    type=st.sampled_from(MessageType),
-    sender=TEXT,
-    recipient=st.none() | TEXT,
-    content=JSON,
-    priority=st.sampled_from(Priority),
-    timestamp=TIMES,
-    ttl=st.none() | st.floats(0.001, 1e6),
-    deadline=st.none() | TIMES,
-    correlation_id=st.none() | TEXT,
-    causation_id=st.none() | TEXT,
-    conversation_id=st.none() | TEXT,
-    reply_to=st.none() | TEXT,
-    idempotency_key=st.none() | TEXT,
-    order_key=st.none() | TEXT,
-    delivery=st.sampled_from(DeliveryMode),
-    metadata=st.dictionaries(TEXT, TEXT, max_size=3),
-)
 
-
-@settings(max_examples=60, deadline=None)
 @given(MESSAGES)
 def test_a_message_is_the_same_after_its_journey_as_a_cloud_event(message: Message) -> None:
     wire = json.dumps(message.to_cloudevent())
@@ -62,7 +30,6 @@ def test_a_full_message_of_the_tests_has_every_field_but_the_encoding_set() -> N
     assert left == Message.model_fields.keys() - message.model_fields_set == {"encoding"}
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.dictionaries(TEXT | st.sampled_from([*Message.model_fields, "source", "data", "time"]), JSON, max_size=8))
 def test_whatever_comes_as_an_event_is_a_message_or_invalid_input(event: dict[str, Any]) -> None:
     event["specversion"] = "1.0"
@@ -70,7 +37,6 @@ def test_whatever_comes_as_an_event_is_a_message_or_invalid_input(event: dict[st
         assert Message.from_cloudevent(event).id == event["id"]
 
 
-@settings(max_examples=60, deadline=None)
 @given(JSON)
 def test_any_json_that_is_no_cloud_event_is_content(content: Any) -> None:
     message = Message.from_cloudevent(content, default_type=MessageType.QUERY)
