@@ -11,12 +11,13 @@ from dovecote import App, TaskResult
 from dovecote.errors import TooLargeError
 from dovecote.messages import new_id
 from services.contracts.tasks import Question
-from services.gateway.external import ExternalTools
+from services.gateway import deadletters, external
 from services.gateway.orchestrator import ask_orchestrator
 from services.gateway.stream import follow
 
 gateway = App("gateway")
-ExternalTools(gateway)
+external.ExternalTools(gateway)
+gateway.router.include_router(deadletters.router(gateway))
 
 
 class Ask(Question):

@@ -145,7 +145,7 @@ def _refuse_unfit(letter: DeadLetter, row: DeadLetterRow, action: DeadLetterActi
         raise InvalidInputError(
             f"dead letter {letter.id!r} has expired since", mend="discard it, and send a new message"
         )
-    if row.consumer == UNKNOWN and not (action.consumer and action.topic):
+    if row.consumer == UNKNOWN and (action.consumer in {"", UNKNOWN} or not action.topic):
         raise InvalidInputError(
             f"nobody told who gave up message {letter.id!r}", mend="name the consumer, and the topic it was sent to"
         )

@@ -9,7 +9,7 @@ from typing import Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from dovecote.errors import InvalidInputError
-from dovecote.messages import Message
+from dovecote.messages import Message, Time
 from dovecote.topics import fits
 
 # The consumer of a letter of which nobody told a reason, such as one that ends the process of each who handles it.
@@ -38,7 +38,7 @@ class Reason(BaseModel):
     traceback: str = ""
     event: JsonValue = None
     resubmission: int = 0
-    at: datetime | None = None
+    at: Time | None = None
 
 
 class Note(BaseModel):
@@ -197,7 +197,7 @@ class DeadLetterFilter(BaseModel):
     type: str | None = None
     sender: str | None = None
     reason: str | None = None
-    since: datetime | None = None
+    since: Time | None = None
 
     def fits(self, row: DeadLetterRow) -> bool:
         """Whether a line is meant."""

@@ -21,6 +21,9 @@ CALLS = [
     ("reviewer", "directory", "DELETE", "registrations/reviewer/1"),
     ("calculator", "directory", "POST", "registrations"),
     ("writer", "recorder", "GET", "values/agent/status"),
+    ("gateway", "recorder", "GET", "deadletters/1"),
+    ("gateway", "recorder", "POST", "deadletters/resubmit"),
+    *((("recorder", app, "POST", "resubmissions")) for app in APPS),
 ]
 REFUSED = [
     ("researcher", "orchestrator", "POST", "tasks"),
@@ -31,6 +34,9 @@ REFUSED = [
     ("gateway", "knowledge", "GET", "tap"),
     ("gateway", "researcher", "GET", "healthz"),
     ("writer", "recorder", "GET", "deadletters/1"),
+    ("writer", "reviewer", "POST", "resubmissions"),
+    ("gateway", "researcher", "POST", "resubmissions"),
+    ("researcher", "gateway", "GET", "v1/dead-letters"),
     ("stranger", "directory", "GET", "presence"),
 ]
 

@@ -1,7 +1,6 @@
 """The recorder's dead letters: what it keeps of each consumer, how it lists them, what can be done with them."""
 
 import asyncio
-from collections import defaultdict
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
@@ -9,8 +8,8 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from dovecote import App, Message, MessageType, Reject, topics
-from dovecote.deadletters import DeadLetter, DeadLetterRow
+from dovecote import MessageType, Reject, topics
+from dovecote.deadletters import DeadLetterRow
 from dovecote.delivery import failure_of, handled_after
 from dovecote.effects import Effects
 from dovecote.errors import (
@@ -22,57 +21,10 @@ from dovecote.errors import (
 )
 from dovecote.messages import now
 from dovecote.ports import State, Write
-from dovecote.settings import Settings
-from dovecote.testing import Network
 from services.recorder.main import app as recorder
+from tests.support.office import TOPIC, Office, letter
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
-TOPIC = "test/letters"
-
-
-class Clerk:
-    """An app that counts each message, after it has raised the errors that are to come first."""
-
-    def __init__(self, name: str) -> None:
-        self.app = App(name)
-        self.errors: defaultdict[str, list[Exception]] = defaultdict(list)
-        self.handled: list[Message] = []
-        self.app.subscribe(TOPIC)(self.take)
-
-    async def take(self, message: Message) -> None:
-        if self.errors[message.id]:
-            raise self.errors[message.id].pop(0)
-        effects = Effects(self.app.running.ports.state, message.id)
-        effects.put("count", int(await effects.get("count", 0)) + 1)
-        await effects.settle(None, failed=False)
-        self.handled.append(message)
-
-
-class Office:
-    """Two clerks, and the recorder."""
-
-    def __init__(self) -> None:
-        self.ann, self.bob = Clerk("ann"), Clerk("bob")
-        self.net = Network([recorder, self.ann.app, self.bob.app], settings=Settings(max_resubmissions=2))
-
-    async def send(self, message: Message, **errors: list[Exception]) -> Message:
-        """Publish a message at which clerks fail as it is said, and wait until nothing happens any more."""
-        for name, raised in errors.items():
-            getattr(self, name).errors[message.id] = [*raised]
-        await self.net.bus.publish(TOPIC, message)
-        await self.net.bus.settled()
-        return message
-
-    async def ls(self, query: str = "") -> list[DeadLetterRow]:
-        page: Any = await self.net.invoke("recorder", f"deadletters{query}", verb="GET")
-        return [DeadLetterRow.model_validate(row) for row in page["rows"]]
-
-    async def show(self, message: Message) -> DeadLetter:
-        return DeadLetter.model_validate(await self.net.invoke("recorder", f"deadletters/{message.id}", verb="GET"))
-
-    async def act(self, what: str, message: Message, **fields: str) -> DeadLetterRow:
-        row = await self.net.invoke("recorder", f"deadletters/{what}", {"id": message.id, **fields})
-        return DeadLetterRow.model_validate(row)
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -80,10 +32,6 @@ async def office() -> AsyncIterator[Office]:
     made = Office()
     async with made.net:
         yield made
-
-
-def letter(content: Any = "a letter", **fields: Any) -> Message:
-    return Message(**{"type": MessageType.EVENT, "sender": "tests", "content": content, **fields})
 
 
 @pytest.mark.promise("AOS-11")
@@ -280,6 +228,7 @@ async def test_of_several_consumers_one_must_be_named(office: Office) -> None:
         ("?reason=Reject", {"a", "b"}),
         ("?since=2026-01-01T00:00:00Z", {"a", "b"}),
         ("?since=2999-01-01T00:00:00Z", set()),
+        ("?since=2026-01-01T00:00:00", {"a", "b"}),
         ("?reason=lamp&type=task", set()),
     ],
 )

@@ -163,11 +163,17 @@ NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
         ({"deadline": NOW - timedelta(seconds=1)}, True),
         ({"deadline": NOW.astimezone(timezone(timedelta(hours=2))) + timedelta(seconds=1)}, False),
         ({"ttl": 3600, "deadline": NOW - timedelta(seconds=1)}, True),
+        ({"deadline": (NOW - timedelta(seconds=1)).replace(tzinfo=None)}, True),
     ],
 )
 def test_a_message_expires_after_its_time_to_live_or_its_deadline(fields: dict[str, Any], expired: bool) -> None:
     message = Message(type=MessageType.EVENT, sender="a", timestamp=NOW - timedelta(seconds=60), **fields)
     assert message.expired(NOW) is expired
+
+
+def test_a_time_without_a_zone_is_utc() -> None:
+    message = Message(type=MessageType.EVENT, sender="a", timestamp=NOW.replace(tzinfo=None))
+    assert message.timestamp == NOW
 
 
 def test_priorities_are_served_from_critical_to_background() -> None:

@@ -17,6 +17,7 @@ from dovecote.cli.argentic import read_file, read_format
 from dovecote.cli.asking import Inquiry, answer
 from dovecote.cli.checking import check_all, check_gateway
 from dovecote.cli.checkout import find_checkout, gateway_address, recorded_apps
+from dovecote.cli.deadletters import dlq
 from dovecote.cli.errors import CommandError, NotRunningError, StoppedError, report
 from dovecote.cli.gateway import Gateway
 from dovecote.cli.importing import Import
@@ -34,6 +35,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+app.add_typer(dlq, name="dlq")
 
 Docs = Annotated[
     Path | None,

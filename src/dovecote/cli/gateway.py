@@ -5,29 +5,41 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from ipaddress import ip_address
 from typing import Any, Self
+from urllib.parse import quote
 
 import httpx
 from httpx_sse import EventSource, ServerSentEvent, SSEError
 from pydantic import TypeAdapter
 
 from dovecote.cli.errors import CommandError, NotRunningError, UnavailableError
+from dovecote.deadletters import DeadLetter, DeadLetterPage, DeadLetterQuery, DeadLetterRow
 from dovecote.directory import Presence
+from dovecote.guard import TOKEN
 from dovecote.results import TaskEvent, TaskResult
 
 _PAUSE = 0.5
 # The gateway says something at least every 15 seconds, if only that the task still runs.
 _TIMEOUT = httpx.Timeout(10, read=60)
 _APPS = TypeAdapter(list[Presence])
+_LETTERS = "/v1/dead-letters"
+# A consumer has a minute to handle a dead letter.
+_RESUBMITTING = httpx.Timeout(10, read=90)
 
 
 class Gateway:
-    """A client of the gateway at `url`; an async context manager. `transport` is for tests."""
+    """A client of the gateway at `url`; an async context manager. `transport` is for tests.
 
-    def __init__(self, url: str, transport: httpx.AsyncBaseTransport | None = None) -> None:
+    `token` is what apps demand of their callers, if they do, for all that is not public.
+    """
+
+    def __init__(self, url: str, transport: httpx.AsyncBaseTransport | None = None, *, token: str = "") -> None:
         self.url = url
         # A proxy that the environment names is not for this machine's own addresses.
         proxied = not is_loopback(httpx.URL(url).host)
-        self._client = httpx.AsyncClient(base_url=url, timeout=_TIMEOUT, trust_env=proxied, transport=transport)
+        headers = {TOKEN: token} if token else {}
+        self._client = httpx.AsyncClient(
+            base_url=url, timeout=_TIMEOUT, trust_env=proxied, transport=transport, headers=headers
+        )
 
     async def __aenter__(self) -> Self:
         return self
@@ -43,6 +55,26 @@ class Gateway:
     async def agents(self) -> list[Presence]:
         """Every app that ever announced itself, with the replicas of it that run now."""
         return _APPS.validate_python(await self._json("GET", "/agents"))
+
+    async def dead_letters(self, wanted: DeadLetterQuery) -> DeadLetterPage:
+        """A part of the listing of dead letters that nobody has acted on."""
+        query = wanted.model_dump(mode="json", exclude_none=True)
+        return DeadLetterPage.model_validate(await self._json("GET", _LETTERS, params=query))
+
+    async def dead_letter(self, message_id: str) -> DeadLetter:
+        """A message that failed, with its reasons; CommandError if there is none."""
+        return DeadLetter.model_validate(await self._json("GET", _letter(message_id)))
+
+    async def resubmit(self, message_id: str, consumer: str = "", topic: str = "") -> DeadLetterRow:
+        """Hand a dead letter to its consumer again; how it stands then. CommandError if it is refused."""
+        params = {"consumer": consumer, "topic": topic}
+        answer = await self._json("POST", f"{_letter(message_id)}/resubmit", params=params, timeout=_RESUBMITTING)
+        return DeadLetterRow.model_validate(answer)
+
+    async def discard(self, message_id: str, consumer: str = "", why: str = "") -> DeadLetterRow:
+        """Give a dead letter up for good. CommandError if it is refused."""
+        params = {"consumer": consumer, "why": why}
+        return DeadLetterRow.model_validate(await self._json("DELETE", _letter(message_id), params=params))
 
     async def follow(self, task_id: str, lost: Callable[[str], None]) -> AsyncGenerator[TaskEvent | TaskResult]:
         """What happens to a task, as it happens; the result comes last.
@@ -74,15 +106,19 @@ class Gateway:
                 if event.data:
                     yield event
 
-    async def _json(self, verb: str, path: str, body: Any = None) -> Any:
+    async def _json(self, verb: str, path: str, body: Any = None, **more: Any) -> Any:
         try:
-            response = await self._client.request(verb, path, json=body)
+            response = await self._client.request(verb, path, json=body, **more)
         except httpx.TransportError as error:
             raise NotRunningError(
                 f"nothing answers at {self.url} ({error or type(error).__name__})", mend="start it: make run"
             ) from error
         await _checked(response)
         return response.json()
+
+
+def _letter(message_id: str) -> str:
+    return f"{_LETTERS}/{quote(message_id, safe='')}"
 
 
 async def _checked(response: httpx.Response) -> None:

@@ -38,19 +38,19 @@ class Story:
     def tell(self, event: TaskEvent) -> None:
         """Show one event."""
         if event.kind == "step":
-            _print(self._console, _done(Step.model_validate(event.data)))
+            plain(self._console, _done(Step.model_validate(event.data)))
         elif event.id == f"{event.task_id}.task.started":
             self._lead = event.agent
         elif event.kind == "progress":
             self.note(f"  {event.agent}: {event.text}")
         elif event.kind == "started" and event.agent == self._lead:
             # What an agent starts gets a line when it is done; whom the orchestrator asks only says so now.
-            _print(self._console, event.text)
+            plain(self._console, event.text)
         self._now(event.text)
 
     def note(self, text: str) -> None:
         """Show that something is in the way."""
-        _print(self._console, Text(text, style="yellow"))
+        plain(self._console, Text(text, style="yellow"))
 
     def end(self) -> None:
         """Take the spinner away."""
@@ -70,23 +70,23 @@ class Story:
 def show_answer(console: Console, result: TaskResult) -> None:
     """Print the answer of a completed task: text, citations, steps, cost."""
     answer = _answer(result.answer)
-    _print(console, "")
-    _print(console, answer.text)
+    plain(console, "")
+    plain(console, answer.text)
     if answer.citations:
-        _print(console, "")
-        _print(console, "Sources")
+        plain(console, "")
+        plain(console, "Sources")
         for source in answer.citations:
-            _print(console, f"  {source.source}  {_short(source.text, _LONGEST_QUOTE)}")
+            plain(console, f"  {source.source}  {shortened(source.text, _LONGEST_QUOTE)}")
     for problem in answer.unreadable:
-        _print(console, Text(f"Not read: {problem}", style="yellow"))
-    _print(console, "")
+        plain(console, Text(f"Not read: {problem}", style="yellow"))
+    plain(console, "")
     console.print(_steps_table(result.steps))
-    _print(console, _cost(result))
+    plain(console, _cost(result))
 
 
 def agents_table(apps: Iterable[Presence]) -> Table:
     """A row for each app: name, kind, state, replicas, what it can do, the functions of a tool."""
-    table = _table("Name", "Kind", "State", "Replicas", "Capabilities", "Functions")
+    table = table_of("Name", "Kind", "State", "Replicas", "Capabilities", "Functions")
     for app in apps:
         # What one replica has twice, such as a door to tools of others, is shown once.
         can = dict.fromkeys(one for row in app.replicas for one in row.capabilities if one != app.app_id)
@@ -98,7 +98,7 @@ def agents_table(apps: Iterable[Presence]) -> Table:
 
 def accounts_table(accounts: Iterable[Account]) -> Table:
     """A row for each key of a file that was imported: what became of it, and where it is or why not."""
-    table = _table("Key", "Value", "Became", "Where, or why not")
+    table = table_of("Key", "Value", "Became", "Where, or why not")
     for account in accounts:
         table.add_row(*map(Text, (account.key, account.value, account.outcome, account.text)))
     for column in (table.columns[0], table.columns[2]):
@@ -113,7 +113,7 @@ def show_checks(console: Console, checks: Iterable[Check]) -> None:
         line.append(f"{check.name}: {check.text}", style="default")
         if check.mend:
             line.append(f"\n         mend: {check.mend}", style="default")
-        _print(console, line)
+        plain(console, line)
 
 
 def _answer(value: JsonValue) -> Answer:
@@ -133,7 +133,7 @@ def _done(step: Step) -> Text:
 def _what(step: Step) -> str:
     arguments = step.arguments if isinstance(step.arguments, dict) else {}
     shown = ", ".join(
-        f"{name}={_short(json.dumps(value, ensure_ascii=False))}" for name, value in arguments.items()
+        f"{name}={shortened(json.dumps(value, ensure_ascii=False))}" for name, value in arguments.items()
     )
     return f"{step.name}({shown})" if step.kind == "tool" else step.name
 
@@ -144,7 +144,7 @@ def _cost_of(step: Step) -> str:
 
 
 def _steps_table(steps: Iterable[Step]) -> Table:
-    table = _table("Who", "What", "Seconds", "Tokens")
+    table = table_of("Who", "What", "Seconds", "Tokens")
     for step in steps:
         what = f"{step.name}: {step.error}" if step.error else step.name
         table.add_row(
@@ -165,18 +165,21 @@ def _cost(result: TaskResult) -> str:
     )
 
 
-def _table(*columns: str) -> Table:
+def table_of(*columns: str) -> Table:
+    """A table without lines, with these columns."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for column in columns:
         table.add_column(column, overflow="fold")
     return table
 
 
-def _short(text: str, longest: int = _LONGEST_ARGUMENT) -> str:
+def shortened(text: str, longest: int = _LONGEST_ARGUMENT) -> str:
+    """A text on one line, of so many characters at most."""
     line = " ".join(text.split())
     return line if len(line) <= longest else line[: longest - 1] + "…"
 
 
-def _print(console: Console, text: Text | str) -> None:
+def plain(console: Console, text: Text | str) -> None:
+    """Print a text as it is."""
     # No markup: a label such as [README.md:1-9] would be taken for a style.
     console.print(text, markup=False, highlight=False, soft_wrap=True)
