@@ -6,6 +6,7 @@ DovecoteError
 │   ├── TooLargeError        it is over a size limit
 │   ├── CommandRejectedError  there is no such command, or its parameters do not fit
 │   ├── ConversationEndedError  nothing more can be said in it
+│   ├── UnverifiedError      its signature does not show that its sender sent it, as it is
 │   └── Reject               a handler refuses a message for good: it is dead-lettered at once
 ├── UnauthorizedError        who asks does not show the token that is demanded
 ├── NotFoundError            there is no such task, tool or function
@@ -52,6 +53,10 @@ class ConversationEndedError(InvalidInputError):
 
 class CommandRejectedError(InvalidInputError):
     """An app has no such command, or the parameters do not fit: the mend has the JSON Schema of what it takes."""
+
+
+class UnverifiedError(InvalidInputError):
+    """The signature of a message does not show that its sender sent it, as it is, and not long ago."""
 
 
 class Reject(InvalidInputError):  # noqa: N818 - reads as what the handler does

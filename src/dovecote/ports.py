@@ -296,6 +296,23 @@ class Workflows(Protocol):
         """Where a run stands; None if there is none."""
 
 
+class Secrets(Protocol):
+    """A secret store."""
+
+    async def get(self, name: str) -> str:
+        """The secret of that name; NotFoundError if there is none, UnavailableError if the store is away."""
+
+
+class Crypto(Protocol):
+    """Encrypts with keys that only the implementation knows."""
+
+    async def encrypt(self, key_id: str, data: bytes) -> bytes:
+        """The data, which must not be empty, encrypted; InvalidInputError if there is no such key."""
+
+    async def decrypt(self, data: bytes) -> bytes:
+        """What was encrypted; InvalidInputError if it was altered, or its key is not there."""
+
+
 async def _as_it_is(message: Message) -> Message:
     return message
 

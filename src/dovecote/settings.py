@@ -96,6 +96,26 @@ class Settings(BaseSettings):
     claim_ttl: int = Field(
         7 * 24 * 3600, gt=0, description="seconds to keep such content of a message that has no time to live"
     )
+    encryption_key: str = Field(
+        "", description="id of the key of the component `crypto` that content is encrypted with; if empty, none is"
+    )
+    encryption_algorithm: str = Field(
+        "A256KW", description="how that key wraps the key of each message, such as A256KW or RSA-OAEP-256"
+    )
+    signatures: Literal["off", "sign", "require"] = Field(
+        "off", description="sign what is sent; require: and refuse what its sender did not sign"
+    )
+    signature_window: float = Field(
+        24 * 3600.0, gt=0, description="seconds after which a signed message counts as replayed"
+    )
+    secret_store: str = Field("secrets", description="component with the keys of signatures")
+    signing_secret: str = Field(
+        "SIGNING_KEY_{APP}", description="secret with an app's own key; {app} is its app-id, {APP} that in capitals"
+    )
+    verifying_secret: str = Field("SIGNING_KEYS", description="secret with the public keys of all apps")
+    unsigned_topics: str = Field(
+        "", description="patterns of topics, apart by spaces, on which what is not signed is taken all the same"
+    )
     max_body: int = Field(64 * 1024 * 1024, gt=0, description="largest content of a message, in bytes")
     agent_preset: Literal["", "production", "development", "single-agent"] = Field(
         "", description="what agents publish: production, development or single-agent; each of the next three wins"

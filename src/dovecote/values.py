@@ -55,9 +55,9 @@ def copy_to_keep(topic: str, message: Message) -> Message | None:
     return message.model_copy(update=lasting)
 
 
-def content_to_keep(topic: str, content: JsonValue) -> Message | None:
-    """The same of bare content, which does not say whose it is."""
-    return copy_to_keep(topic, Message(type=MessageType.STATUS, sender=_UNNAMED, content=content))
+def content_to_keep(topic: str, content: JsonValue, app_id: str) -> Message | None:
+    """The same of bare content, which does not say whose it is; `app_id` publishes it."""
+    return copy_to_keep(topic, Message(type=MessageType.STATUS, sender=app_id or _UNNAMED, content=content))
 
 
 def kept(copy: Message) -> Value:

@@ -13,22 +13,39 @@ import pytest
 import pytest_asyncio
 import uvicorn
 from fastapi import FastAPI
+from pydantic import SecretStr
 
 from deploy.local.runfile import App as RunFileApp
 from deploy.local.system import System
 from dovecote.app import App
 from dovecote.classes import PUBSUB
-from dovecote.codec import codec_of
+from dovecote.codec import Codec, codec_of
+from dovecote.codec.keys import encryption_keys, new_keys
 from dovecote.dapr import connect as connect_to_sidecar
+from dovecote.dapr.crypto import DaprCrypto, DaprSecrets
+from dovecote.dapr.sidecar import CLAIMS, Sidecar
+from dovecote.dapr.state import DaprState
 from dovecote.delivery import Deliveries
 from dovecote.messages import new_id
 from dovecote.ports import Ports
 from dovecote.settings import Settings
-from dovecote.testing import MemoryBus, MemoryInvoke, MemoryState, MemoryWorkflows, ScriptedModel
+from dovecote.testing import (
+    MemoryBus,
+    MemoryCrypto,
+    MemoryInvoke,
+    MemorySecrets,
+    MemoryState,
+    MemoryWorkflows,
+    ScriptedModel,
+)
 from dovecote.topics import read_capabilities
 from tests.support.probe import Probe
 
 CHECKOUT = Path(__file__).parents[2]
+# The keys of the cryptography component, and the secrets of the secret store.
+_KEYS = {"old": b"o" * 32, "new": b"n" * 32}
+_PRIVATE, _PUBLIC = new_keys(["alpha", "beta"], "1")
+_SECRETS = {f"SIGNING_KEY_{name.upper()}": key for name, key in _PRIVATE.items()} | {"SIGNING_KEYS": _PUBLIC}
 _PORTS = {"alpha": 21150, "beta": 21160, "twin": 21170}
 
 
@@ -42,6 +59,8 @@ class Kit:
     twin: Probe
     # Publishes an event as a client does that knows nothing of Dovecote.
     publish_foreign: Callable[[str, Any, str], Awaitable[None]]
+    # The codec of an app with such settings, on the keys and secrets of this kind.
+    codec: Callable[[str, Settings], Codec]
 
     @property
     def replicas(self) -> tuple[Probe, Probe]:
@@ -56,6 +75,7 @@ def _probes() -> tuple[Probe, Probe, Probe]:
 async def memory_kit() -> AsyncIterator[Kit]:
     bus, apis = MemoryBus(), dict[str, FastAPI]()
     states = {"alpha": MemoryState(), "beta": MemoryState()}
+    coded = partial(codec_of, claims=bus.claims, crypto=MemoryCrypto(_KEYS), secrets=MemorySecrets(_SECRETS))
 
     @contextlib.asynccontextmanager
     async def connect(app: App, _: FastAPI, settings: Settings) -> AsyncIterator[Ports]:
@@ -64,12 +84,12 @@ async def memory_kit() -> AsyncIterator[Kit]:
             workflows.register(name, workflow)
         for name, activity in app.activities.items():
             workflows.register_activity(name, activity)
-        codec = codec_of(settings, claims=bus.claims)
-        coded = bus.through(codec)
-        deliveries = Deliveries(app.name, coded, settings.concurrency, app.metrics, codec)
+        codec = coded(app.name, settings)
+        through = bus.through(codec)
+        deliveries = Deliveries(app.name, through, settings.concurrency, app.metrics, codec)
         membership = bus.join(app.name, app.subscriptions, deliveries)
         yield Ports(
-            coded,
+            through,
             MemoryInvoke(apis),
             states[app.name],
             ScriptedModel(),
@@ -93,7 +113,7 @@ async def memory_kit() -> AsyncIterator[Kit]:
             api = probe.app.build(connect, Settings())
             await stack.enter_async_context(api.router.lifespan_context(api))
             apis[probe.app.name] = api
-        yield Kit("memory", *probes, publish_foreign)
+        yield Kit("memory", *probes, publish_foreign, coded)
 
 
 async def _nothing() -> list[str]:
@@ -125,7 +145,15 @@ async def dapr_kit(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ki
     """The apps run in this process; only their sidecars and servers are processes of their own."""
     probes = _probes()
     apps = [_run_file_app(probe, port) for probe, port in zip(probes, _PORTS.values(), strict=True)]
-    system = System(CHECKOUT, tmp_path_factory.mktemp("contracts"), apps=apps, with_model=False, restart=False)
+    system = System(
+        CHECKOUT,
+        tmp_path_factory.mktemp("contracts"),
+        apps=apps,
+        env={"ENCRYPTION_KEYS": encryption_keys(_KEYS), **_SECRETS},
+        resources=[CHECKOUT / "components/crypto"],
+        with_model=False,
+        restart=False,
+    )
     await asyncio.to_thread(system.start)
     try:
         async with contextlib.AsyncExitStack() as stack:
@@ -140,7 +168,18 @@ async def dapr_kit(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ki
                 async with session.post(url, json=body, headers={"content-type": content_type}) as answer:
                     assert answer.status == 204, await answer.text()
 
-            yield Kit("dapr", *probes, publish_foreign)
+            port = _PORTS["alpha"] + system.offset
+            sidecar = Sidecar(port + 1, SecretStr(""))
+            stack.push_async_callback(sidecar.close)
+            crypto = DaprCrypto(sidecar, port + 2, Settings().encryption_algorithm)
+            stack.push_async_callback(crypto.close)
+            coded = partial(
+                codec_of,
+                claims=DaprState(sidecar, CLAIMS),
+                crypto=crypto,
+                secrets=DaprSecrets(sidecar, Settings().secret_store),
+            )
+            yield Kit("dapr", *probes, publish_foreign, coded)
     finally:
         await asyncio.to_thread(system.stop)
 

@@ -5,10 +5,12 @@ import json
 import os
 import sys
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
+import yaml
 from dotenv import dotenv_values, load_dotenv
 from rich.console import Console
 
@@ -21,6 +23,7 @@ from dovecote.cli.deadletters import dlq
 from dovecote.cli.errors import CommandError, NotRunningError, StoppedError, report
 from dovecote.cli.gateway import Gateway
 from dovecote.cli.importing import Import
+from dovecote.cli.keys import new_lines
 from dovecote.cli.rendering import accounts_table, agents_table, show_checks
 from dovecote.cli.tailing import Tail, as_json, as_line
 from dovecote.directory import Presence
@@ -229,6 +232,22 @@ def import_file(
         f"\nWritten: {', '.join(map(str, written))}\nTo use it: cat {out / '.env'} >> .env, and in dapr.yaml name "
         f"{out} in resourcesPaths, where a folder of components/pubsub stands.\n"
     )
+
+
+@app.command()
+def keys(
+    app_ids: Annotated[
+        list[str] | None, typer.Argument(help="App-ids; those of dapr.yaml if none is named.")
+    ] = None,
+    key_id: Annotated[
+        str, typer.Option("--id", help="What the new keys are called; the day if it is not given.")
+    ] = "",
+) -> None:
+    """Make new keys for signatures and encryption: lines for .env, in which the old keys are still known."""
+    run_file = yaml.safe_load((find_checkout(Path.cwd()) / "dapr.yaml").read_text(encoding="utf-8"))
+    names = app_ids or [row["appID"] for row in run_file["apps"]]
+    lines = new_lines(names, key_id or datetime.now(UTC).strftime("%Y%m%d"), os.environ)
+    sys.stdout.write("\n".join(lines) + "\n")
 
 
 @app.command()

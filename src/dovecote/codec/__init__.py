@@ -1,7 +1,7 @@
 """The codec: what is done to a message between its sender and the wire, and undone before it is handled.
 
-In this order: compressed, encrypted, kept in the state store where it is over the broker's limit. Buses call
-`Codec.encode` before they publish, deliveries `Codec.decode` before they handle; handlers know nothing of it.
+In this order: signed, compressed, encrypted, kept in the state store where it is over the broker's limit. Buses
+call `Codec.encode` before they publish, deliveries `Codec.decode` before they handle; handlers know nothing of it.
 """
 
 from dovecote.codec.assembly import codec_of

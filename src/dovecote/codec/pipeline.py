@@ -1,6 +1,6 @@
 """The order of the stages, there and back."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, Protocol
 
 from pydantic import JsonValue
@@ -9,17 +9,21 @@ from pydantic_core import to_json
 from dovecote import topics
 from dovecote.codec.bodies import DATA_ENCODING, DATA_REF, Event, encodings_of
 from dovecote.codec.claims import Claims
-from dovecote.errors import InvalidInputError
+from dovecote.codec.signing import ATTRIBUTES, SIGNATURE, Signing
+from dovecote.errors import DovecoteError, InvalidInputError
 from dovecote.messages import Message
 from dovecote.ports import Subscription
 from dovecote.topics import Capabilities
 
 _SEALED: Final = "sealed:"
-_KEPT: Final = (DATA_ENCODING, DATA_REF, "datacontenttype")
+_KEPT: Final = (DATA_ENCODING, DATA_REF, "datacontenttype", *ATTRIBUTES)
 
 
 class Stage(Protocol):
     """One thing that is done to the body of an event, and undone."""
+
+    async def check(self) -> None:
+        """Raise ConfigurationError if the stage lacks something."""
 
     async def encode(self, event: Event) -> Event:
         """The event with its body transformed, or as it is where the stage has nothing to do."""
@@ -29,16 +33,28 @@ class Stage(Protocol):
 
 
 class Codec:
-    """Turns messages into what is published, and back. `claim_over` is in bytes; 0 is the broker's limit."""
+    """Turns an app's messages into what is published, and back. `claim_over` is in bytes; 0: the broker's limit."""
 
-    def __init__(self, stages: Sequence[Stage] = (), claims: Claims | None = None, *, claim_over: int = 0) -> None:
+    def __init__(
+        self,
+        stages: Sequence[Stage] = (),
+        claims: Claims | None = None,
+        *,
+        app_id: str = "",
+        signing: Signing | None = None,
+        claim_over: int = 0,
+    ) -> None:
+        self.app_id = app_id
         self._stages = stages
         self._claims = claims
+        self._signing = signing
         self._claim_over = claim_over
 
     async def encode(self, broker: Capabilities, topic: str, message: Message) -> bytes:
         """The event to publish, as JSON. Raises TooLargeError for one that cannot be made small enough."""
         event = _outgoing(message)
+        if self._signing and not _is_sealed(message):
+            event = await self._signing.encode(event, message)
         if DATA_REF not in event and DATA_ENCODING not in event:
             for stage in self._stages:
                 event = await stage.encode(event)
@@ -60,12 +76,27 @@ class Codec:
         if isinstance(event, dict) and "specversion" in event:
             opened = await self._as_it_came(event) if dead else await self._opened(event)
         message = Message.from_cloudevent(opened, default_type=subscription.default_type)
-        return _sealed(message, opened) if dead and isinstance(opened, dict) else message
+        attributes = opened if isinstance(opened, dict) else {}
+        if dead:
+            return _sealed(message, attributes)
+        if self._signing:
+            await self._signing.verify_sender(message, attributes, topic=subscription.topic)
+        return message
 
     async def reopen(self, message: Message) -> Message:
         """The message of a dead letter as it was sent; InvalidInputError where it cannot be opened."""
         event = await self._opened(_outgoing(message))
-        return Message.from_cloudevent(event, default_type=message.type)
+        opened = Message.from_cloudevent(event, default_type=message.type)
+        if self._signing:
+            await self._signing.verify_sender(opened, event)
+        return opened
+
+    async def missing(self) -> list[str]:
+        """What keeps messages from being encoded or decoded, such as a key that is not there."""
+        checks = [stage.check for stage in self._stages]
+        if self._signing:
+            checks.append(self._signing.check)
+        return [text for check in checks if (text := await _fault(check))]
 
     async def _opened(self, event: Event) -> Event:
         if self._claims:
@@ -89,9 +120,21 @@ PLAIN: Final = Codec()
 """Messages as they are."""
 
 
+async def _fault(check: Callable[[], Awaitable[None]]) -> str:
+    try:
+        await check()
+    except DovecoteError as error:
+        return f"{error} ({error.mend})" if error.mend else str(error)
+    return ""
+
+
+def _is_sealed(message: Message) -> bool:
+    return any(name.startswith(_SEALED) for name in message.metadata)
+
+
 def _sealed(message: Message, event: Event) -> Message:
-    """A message with what its event says of a body that is not opened."""
-    if DATA_REF not in event and DATA_ENCODING not in event:
+    """A message with what its event says of a body that is not opened, and its sender's signature."""
+    if not {DATA_REF, DATA_ENCODING, SIGNATURE} & event.keys():
         return message
     kept = {_SEALED + name: str(event[name]) for name in _KEPT if name in event}
     return message.model_copy(update={"metadata": {**message.metadata, **kept}})

@@ -54,7 +54,7 @@ class DaprBus:
         broker = await self._capabilities()
         body = to_json(content)
         broker.check_size(topic, str(content.get("id")), len(body))
-        keep = content_to_keep(topic, content)
+        keep = content_to_keep(topic, content, self._codec.app_id)
         metadata = {"rawPayload": "true"}
         if keep and broker.retained:
             metadata["retain"] = "true"

@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from dovecote.classes import PUBSUB
 from dovecote.codec import codec_of
 from dovecote.dapr.bus import DaprBus
+from dovecote.dapr.crypto import DaprCrypto, DaprSecrets
 from dovecote.dapr.inbound import Inbound
 from dovecote.dapr.invoke import DaprInvoke
 from dovecote.dapr.model import DaprModel
@@ -48,7 +49,14 @@ class Connection:
             self._workflows.register(name, workflow)
         for name, activity in app.activities.items():
             self._workflows.register_activity(name, activity)
-        codec = codec_of(settings, claims=DaprState(self._sidecar, CLAIMS))
+        self._crypto = DaprCrypto(self._sidecar, settings.dapr_grpc_port, settings.encryption_algorithm)
+        self._codec = codec = codec_of(
+            app.name,
+            settings,
+            claims=DaprState(self._sidecar, CLAIMS),
+            crypto=self._crypto,
+            secrets=DaprSecrets(self._sidecar, settings.secret_store),
+        )
         self._bus = DaprBus(self._sidecar, self.capabilities, codec)
         deliveries = Deliveries(app.name, self._bus, settings.concurrency, app.metrics, codec)
         Inbound(api, app, deliveries, self.subscribing)
@@ -137,7 +145,7 @@ class Connection:
             ]
         if not self._worker_started:
             missing.append("the workflow worker is not connected")
-        return missing
+        return missing + await self._codec.missing()
 
     async def release(self) -> None:
         """Have the sidecar end, in order; one that has begun to by itself is no error."""
@@ -150,6 +158,7 @@ class Connection:
         """Let go of everything."""
         await self._workflows.stop()
         await self._model.close()
+        await self._crypto.close()
         await self._sidecar.close()
 
 

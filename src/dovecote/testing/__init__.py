@@ -6,6 +6,7 @@ async with Network([orchestrator, researcher, directory.app], model=ScriptedMode
 
 from dovecote.testing.bus import MEMORY, Membership, MemoryBus
 from dovecote.testing.clock import Clock
+from dovecote.testing.crypto import MemoryCrypto, MemorySecrets
 from dovecote.testing.invoke import MemoryInvoke
 from dovecote.testing.model import ModelCall, ScriptedModel, tool_call, tool_calls
 from dovecote.testing.network import Network
@@ -18,7 +19,9 @@ __all__ = [
     "Clock",
     "Membership",
     "MemoryBus",
+    "MemoryCrypto",
     "MemoryInvoke",
+    "MemorySecrets",
     "MemoryState",
     "MemoryWorkflows",
     "ModelCall",

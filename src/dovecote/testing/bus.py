@@ -100,7 +100,7 @@ class CodedBus:
     async def publish_content(self, topic: str, content: dict[str, JsonValue]) -> None:
         """Publish a bare JSON object, which no codec touches."""
         await self._bus.publish_event(topic, content)
-        if keep := content_to_keep(topic, content):
+        if keep := content_to_keep(topic, content, self._codec.app_id):
             await self.publish(VALUES, keep)
 
 

@@ -24,6 +24,7 @@ from dovecote.results import TaskResult
 from dovecote.settings import Settings, get_settings
 from dovecote.testing.bus import MemoryBus
 from dovecote.testing.clock import Clock
+from dovecote.testing.crypto import MemoryCrypto, MemorySecrets
 from dovecote.testing.invoke import MemoryInvoke, client
 from dovecote.testing.model import ScriptedModel
 from dovecote.testing.state import MemoryState
@@ -57,6 +58,7 @@ class Network:
     `apps` are what services serve, or the objects behind; agents and tools need the app `directory` among them.
     Several of one app-id are its replicas, the second called `<app-id>-2`; they share state and workflows.
     `model` answers all agents, or is a model for each by app-id. `settings` are the environment's if not given.
+    `secrets` are those of the secret store, and `keys` the keys that content is encrypted with, by their ids.
     """
 
     def __init__(
@@ -65,7 +67,11 @@ class Network:
         *,
         model: Model | Mapping[str, Model] | None = None,
         settings: Settings | None = None,
+        secrets: Mapping[str, str] | None = None,
+        keys: Mapping[str, bytes] | None = None,
     ) -> None:
+        self.keys = dict(keys or {})
+        self._secrets = MemorySecrets(secrets or {})
         self.clock = Clock()
         self.bus = MemoryBus()
         self.bus.claims = MemoryState(self.clock)
@@ -195,7 +201,11 @@ class Network:
         kept = self._kept[app.name]
         first = not self._others(app)
         _register(app, kept.workflows)
-        codec = codec_of(settings, claims=self.bus.claims)
+        codec = codec_of(
+            app.name, settings, claims=self.bus.claims, crypto=MemoryCrypto(self.keys), secrets=self._secrets
+        )
+        if missing := await codec.missing():
+            raise ConfigurationError(f"app {app.name!r}: {'; '.join(missing)}")
         bus = self.bus.through(codec)
         deliveries = Deliveries(app.name, bus, settings.concurrency, app.metrics, codec)
         membership = self.bus.join(app.name, app.subscriptions, deliveries)
