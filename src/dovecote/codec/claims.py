@@ -17,8 +17,8 @@ from dovecote.errors import InvalidInputError, TooLargeError
 from dovecote.messages import Message, now
 from dovecote.ports import State, Write
 
-CHUNK: Final = 768 * 1024
-"""Bytes of a body under one key: a megabyte as base64, which every store takes."""
+CHUNK: Final = 512 * 1024
+"""Bytes of a body under one key: less than a megabyte as base64, which every store takes."""
 _AT_ONCE: Final = 4  # chunks on their way to or from the store
 _GRACE: Final = 3600  # seconds that a body outlives its message, to be read by who keeps expired ones
 _REFERENCE: Final = re.compile(r"claims/([0-9a-f]{64})\?chunks=([0-9]{1,6})")
