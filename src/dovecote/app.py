@@ -32,6 +32,7 @@ from dovecote.metrics import MeasuredBus, Metrics
 from dovecote.modes import in_its_mode
 from dovecote.ports import Activity, Handler, Ports, Subscription, ToolSpec, WorkflowFunction
 from dovecote.problems import MEDIA_TYPE, faults, to_problem
+from dovecote.requests import Requests
 from dovecote.settings import Settings, get_settings
 from dovecote.tap import Tap, TappedBus
 from dovecote.traces import Traced
@@ -50,7 +51,7 @@ class App:
 
     Collects subscriptions, workflows, activities and HTTP routes; `asgi` is the app to serve. It announces
     itself to the directory with its capabilities; an agent or a tool (`kind`) is not ready before that.
-    With `inbox` it takes what is addressed to it, as one does that has handlers for that: answers to its requests.
+    With `requests` it may ask other apps, and give them commands: it takes the answers.
     """
 
     def __init__(
@@ -60,7 +61,7 @@ class App:
         kind: Kind = "service",
         capabilities: Sequence[str] = (),
         description: str = "",
-        inbox: bool = False,
+        requests: bool = False,
     ) -> None:
         if not name.replace("-", "").isalnum() or not name.islower():
             raise ConfigurationError(
@@ -76,6 +77,7 @@ class App:
         self.bus = Bus(self)
         self.mailbox: Mailbox | None = None
         self.inbox = Inbox(self)
+        self.requests = Requests(self)
         self.tap = Tap()
         self.metrics = Metrics()
         self.traffic = Traffic()
@@ -86,8 +88,8 @@ class App:
         self.lifespans: list[Lifespan] = []
         self.registrar: Registrar | None = None  # of the directory, which takes its own leases
         self._running: Running | None = None
-        if inbox:
-            self.inbox.open()
+        if requests:
+            self.requests.open()
 
     def subscribe(
         self,

@@ -123,11 +123,11 @@ class Bus:
 
         It is sent again, same id, until the answer is there. After `timeout` seconds DeadlineError is raised; an
         answer that comes later is discarded, counted in `late_answers`, and logged. If the recipient refuses, its
-        error is raised. The app needs an inbox, which the answer comes to.
+        error is raised. The app must be made with `requests=True`.
         """
         request = self._request(recipient, what, MessageType.QUERY, timeout, fields)
-        exchange = self._app.inbox.requests.begin(request, timeout)
-        answer = await self._app.inbox.requests.until(exchange, exchange.answer)
+        exchange = self._app.requests.begin(request, timeout)
+        answer = await self._app.requests.until(exchange, exchange.answer)
         if error := error_in(answer):
             raise error
         return answer
@@ -148,16 +148,16 @@ class Bus:
         """
         content: JsonValue = {"command": name, "parameters": parameters or {}}
         command = self._request(recipient, content, MessageType.COMMAND, timeout, fields)
-        exchange = self._app.inbox.requests.begin(command, timeout)
-        first = await self._app.inbox.requests.until(exchange, exchange.first)
+        exchange = self._app.requests.begin(command, timeout)
+        first = await self._app.requests.until(exchange, exchange.first)
         if isinstance(error := error_in(first), CommandRejectedError):
             raise error
-        return AcceptedCommand(self._app.inbox.requests, exchange)
+        return AcceptedCommand(self._app.requests, exchange)
 
     @property
     def late_answers(self) -> int:
         """How many answers to this replica's requests, or to others' of its app, came here too late."""
-        return self._app.inbox.requests.late
+        return self._app.requests.late
 
     def subscribe(
         self,
@@ -193,12 +193,12 @@ class Bus:
     def _request(
         self, recipient: str, what: Message | JsonValue, kind: MessageType, seconds: float, fields: Envelope
     ) -> Message:
-        if not self._app.inbox.is_open:
+        if not self._app.requests.is_open:
             raise ConfigurationError(
-                f"app {self._app.name!r} has no inbox, which the answer of {recipient!r} would come to",
-                mend=f"write App({self._app.name!r}, inbox=True)",
+                f"app {self._app.name!r} takes no answers, so it cannot ask {recipient!r}",
+                mend=f"write App({self._app.name!r}, requests=True)",
             )
-        reply_to = topics.inbox(self._app.name)
+        reply_to = topics.replies(self._app.name)
         asked = self._message(what, kind, fields, recipient=recipient, reply_to=reply_to, sender=self._app.name)
         # Nobody waits for what is handled later.
         deadline = now() + timedelta(seconds=seconds)

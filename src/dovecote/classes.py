@@ -41,7 +41,13 @@ class MessageClass:
         return PUBSUB if self.qos else NEWS
 
 
-_RESPONSES: Final = ("agent/query/response", "agent/tools/response/+", "tools/+/response", "tools/+/response/+")
+_RESPONSES: Final = (
+    "agents/+/replies",
+    "agent/query/response",
+    "agent/tools/response/+",
+    "tools/+/response",
+    "tools/+/response/+",
+)
 # The first that fits counts; the last fits all.
 CLASSES: Final = (
     MessageClass("critical", 2, ("agents/+/inbox", "agent/query/ask"), lanes=True),

@@ -38,7 +38,8 @@ class Commands:
         self._app = app
         self._functions: dict[str, Function] = {}
         app.inbox.open()
-        app.inbox.routes.add(Route(self.take, frozenset({MessageType.COMMAND}), answers=False))
+        # A handler of all types is not asked before.
+        app.inbox.routes.add(Route(self.take, frozenset({MessageType.COMMAND}), answers=False), first=True)
 
     def command(self, function: F) -> F:
         """Offer the decorated function under its name; returns it as it was.

@@ -18,7 +18,6 @@ from dovecote import topics
 from dovecote.errors import ConfigurationError, DovecoteError, Reject, ToolError, is_retryable
 from dovecote.messages import Message, MessageType, Priority
 from dovecote.once import Once
-from dovecote.requests import REPLIES, Requests
 from dovecote.results import Failure
 
 if TYPE_CHECKING:
@@ -83,9 +82,9 @@ class Routes:
     def __init__(self) -> None:
         self._routes: list[Route] = []
 
-    def add(self, route: Route) -> None:
-        """Add one; it comes after the others."""
-        self._routes.append(route)
+    def add(self, route: Route, *, first: bool = False) -> None:
+        """Add one; it comes after the others, or before them."""
+        self._routes.insert(0 if first else len(self._routes), route)
 
     def find(self, message: Message) -> Route | None:
         """The handler of a message, if there is one."""
@@ -98,11 +97,10 @@ class Routes:
 
 
 class Inbox:
-    """What one app does with messages that are addressed to it, and with answers to its requests."""
+    """What one app does with messages that are addressed to it."""
 
     def __init__(self, app: "App") -> None:
         self._app = app
-        self.requests = Requests(app)
         self.routes = Routes()
         self.is_open = False
 
@@ -119,7 +117,6 @@ class Inbox:
         self.is_open = True
         self._app.subscribe(topic)(self.take)
         self._app.subscribe(topics.BROADCAST)(self.take_broadcast)
-        self._app.lifespans.append(self.requests.looking)
 
     async def take_broadcast(self, message: Message) -> None:
         """Handle a message that is for everyone; an app does not hear itself."""
@@ -128,9 +125,6 @@ class Inbox:
 
     async def take(self, message: Message) -> None:
         """Handle a message that is for this app. Raises Reject for one that no handler takes."""
-        if message.correlation_id is not None and message.type in REPLIES:
-            await self.requests.take(message)
-            return
         route = self.routes.find(message)
         if route is None:
             raise Reject(

@@ -25,7 +25,7 @@ def in_its_mode(topic: str, handler: Handler, state: Callable[[], State]) -> Han
     async def handle(message: Message) -> None:
         identity = message.idempotency_key or message.id
         key = f"delivered:{topic}:{identity}"
-        # A request has its effect once in any case, and its answer is to be repeated.
+        # A request that is addressed to an app has its effect once in any case, and its answer is to be repeated.
         request = message.reply_to is not None and fits(inbox("+"), topic)
         if message.delivery is DeliveryMode.AT_MOST_ONCE:
             await _at_most_once(key, handler, message, state())

@@ -1,8 +1,8 @@
 """Requests: messages that wait for an answer, over a bus on which the asker's replicas compete for it.
 
-The answer comes into the inbox of the asking app, at any of its replicas. One that is not the asker puts it into
-the state store, where the asker looks. A request is sent again, same id, until its answer is there: a broker may
-lose the one or the other.
+The answer comes on a topic of the asking app, at any of its replicas. One that is not the asker puts it into the
+state store, where the asker looks. A request is sent again, same id, until its answer is there: a broker may lose
+the one or the other.
 """
 
 import asyncio
@@ -19,6 +19,7 @@ from dovecote.errors import (
     ConflictError,
     DeadlineError,
     DovecoteError,
+    InvalidInputError,
     TaskFailedError,
     UnavailableError,
     named,
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-REPLIES: Final = frozenset({MessageType.RESPONSE, MessageType.ERROR, MessageType.STATUS})
-"""Types of message that may answer a request."""
 _KEPT: Final = 3600  # seconds that an answer waits for its asker, and that it is known that nobody waits any more
 _REMEMBERED: Final = 10_000
 _SOON: Final = 0.03  # seconds until it is first looked whether another replica got an answer
@@ -74,6 +73,14 @@ class Requests:
         self._over: OrderedDict[str, bool] = OrderedDict()  # whether it was answered in time, by its id
         self._asked = asyncio.Event()
         self.late = 0
+        self.is_open = False
+
+    def open(self) -> None:
+        """Have the app take answers; before it starts."""
+        if not self.is_open:
+            self.is_open = True
+            self._app.subscribe(topics.replies(self._app.name))(self.take)
+            self._app.lifespans.append(self._looking)
 
     def begin(self, request: Message, seconds: float) -> Exchange:
         """Begin an exchange; it is sent while somebody waits in `until`."""
@@ -138,8 +145,10 @@ class Requests:
         raise DeadlineError(text, mend=f"see that {request.recipient!r} runs, or give it more time")
 
     async def take(self, reply: Message) -> None:
-        """Take an answer from the inbox, whichever replica asked for it."""
-        request_id = str(reply.correlation_id)
+        """Take an answer, whichever replica asked for it. InvalidInputError for what answers nothing."""
+        request_id = reply.correlation_id
+        if request_id is None:
+            raise InvalidInputError(f"{reply.id!r} of {reply.sender!r} does not say which request it answers")
         if exchange := self._open.get(request_id):
             exchange.take(reply)
         elif request_id in self._over:
@@ -184,7 +193,7 @@ class Requests:
             self._over.popitem(last=False)
 
     @contextlib.asynccontextmanager
-    async def looking(self) -> AsyncIterator[None]:
+    async def _looking(self) -> AsyncIterator[None]:
         """Look for answers that came to other replicas, while the block runs."""
         self._asked = asyncio.Event()
         looking = asyncio.create_task(self._look())

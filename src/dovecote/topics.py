@@ -33,8 +33,13 @@ _PATTERN = re.compile(r"#|([a-z0-9_-]+|\+)(/([a-z0-9_-]+|\+))*(/#)?")
 
 
 def inbox(app_id: str) -> str:
-    """The topic on which an app takes its tasks, and the replies to its own requests."""
+    """The topic on which an app takes what is addressed to it, such as tasks, and answers to tasks of its own."""
     return f"agents/{app_id}/inbox"
+
+
+def replies(app_id: str) -> str:
+    """The topic on which an app takes the answers to its requests."""
+    return f"agents/{app_id}/replies"
 
 
 def client_status(app_id: str) -> str:

@@ -16,6 +16,7 @@ pytestmark = [pytest.mark.promise("ARG-06"), pytest.mark.promise("MQT-02")]
         (topics.inbox("writer"), "critical"),
         (topics.QUERY_ASK, "critical"),
         (topics.QUERY_RESPONSE, "responses"),
+        (topics.replies("writer"), "responses"),
         ("agent/tools/call/calculator", "tool_calls"),
         ("agent/tools/response/calculator", "responses"),
         ("tools/weather/call/t-1", "tool_calls"),

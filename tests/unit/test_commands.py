@@ -45,7 +45,7 @@ class Till:
 
 @contextlib.asynccontextmanager
 async def _asker(*apps: App, resend_after: float = 5.0) -> AsyncIterator[tuple[App, Network]]:
-    ann = App("ann", inbox=True)
+    ann = App("ann", requests=True)
     async with Network([ann, *apps], settings=Settings(resend_after=resend_after)) as net:
         yield ann, net
 
@@ -109,11 +109,11 @@ async def test_a_command_that_comes_twice_has_its_effect_once_and_the_same_outco
             type=MessageType.COMMAND,
             sender="ann",
             content={"command": "pay", "parameters": {"order": "a", "cents": 5}},
-            reply_to=topics.inbox("ann"),
+            reply_to=topics.replies("ann"),
         )
         await asyncio.gather(*(ann.bus.send("till", message) for _ in range(4)))
         await net.bus.settled()
-        outcomes = [row["data"] for row in net.bus.events(topics.inbox("ann")) if row["type"] == "response"]
+        outcomes = [row["data"] for row in net.bus.events(topics.replies("ann")) if row["type"] == "response"]
         assert net.state("till").values()["effect:a"]["value"] == 5
     assert outcomes
     assert set(outcomes) == {5}
@@ -164,6 +164,23 @@ async def test_a_wrong_command_for_which_nobody_waits_is_a_dead_letter_with_the_
         [reason] = net.bus.events(topics.FAILURES)
     assert dead["id"] == sent.id
     assert "no command 'burn'" in reason["data"]["reason"]
+
+
+async def test_a_handler_of_all_types_is_not_handed_the_commands() -> None:
+    app, seen = App("till"), list[Message]()
+
+    @app.bus.subscribe()
+    async def keep(message: Message) -> None:
+        seen.append(message)
+
+    @Commands(app).command
+    def pay(cents: int) -> int:
+        """Pay."""
+        return cents
+
+    async with _asker(app) as (ann, _):
+        assert await (await ann.bus.command("till", "pay", {"cents": 3})).outcome() == 3
+    assert seen == []
 
 
 async def test_a_command_is_a_function_that_can_be_called() -> None:

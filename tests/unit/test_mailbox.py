@@ -341,7 +341,7 @@ async def test_handlers_made_before_the_mailbox_get_what_is_for_them_and_it_gets
 
 
 async def test_a_request_waits_in_the_mailbox_until_it_is_answered() -> None:
-    app, asker = App("clerk"), App("asker", inbox=True)
+    app, asker = App("clerk"), App("asker", requests=True)
     box = Mailbox(app)
     async with Network([app, asker]):
         asking = asyncio.create_task(asker.bus.request("clerk", "how much?", timeout=20))

@@ -50,7 +50,7 @@ def busy_banks(monkeypatch: pytest.MonkeyPatch) -> list[Bank]:
 
 @contextlib.asynccontextmanager
 async def _asker(*others: App, settings: Settings = SOON) -> AsyncIterator[tuple[App, Network]]:
-    app = App("ann", inbox=True)
+    app = App("ann", requests=True)
     async with Network([app, *others], settings=settings) as net:
         yield app, net
 
@@ -62,11 +62,11 @@ async def test_a_request_is_answered() -> None:
     [asked] = bank.asked
     assert (answer.content, answer.type, answer.sender) == ({"twice": [7, 7]}, MessageType.RESPONSE, "bank")
     assert (answer.correlation_id, answer.recipient, answer.priority) == (asked.id, "ann", Priority.HIGH)
-    assert (asked.type, asked.reply_to, asked.metadata) == (MessageType.QUERY, topics.inbox("ann"), {"a": "b"})
+    assert (asked.type, asked.reply_to, asked.metadata) == (MessageType.QUERY, topics.replies("ann"), {"a": "b"})
 
 
 async def test_each_of_three_hundred_requests_of_three_replicas_gets_its_own_answer() -> None:
-    askers = [App("ann", inbox=True) for _ in range(3)]
+    askers = [App("ann", requests=True) for _ in range(3)]
     banks = [Bank(), Bank()]
     async with Network([*askers, *(bank.app for bank in banks)], settings=Settings(resend_after=25)) as net:
         asked = [(asker, f"{number}") for number in range(100) for asker in askers]
@@ -133,7 +133,7 @@ async def test_a_request_that_comes_again_while_it_is_handled_is_told_so_and_not
         asking = asyncio.create_task(ann.bus.request("bank", 7))
 
         def accepted() -> list[Any]:
-            return [row for row in net.bus.events(topics.inbox("ann")) if row["type"] == "status"]
+            return [row for row in net.bus.events(topics.replies("ann")) if row["type"] == "status"]
 
         await eventually(accepted, "the news that it is under way")
         for bank in banks:
@@ -174,7 +174,7 @@ async def test_a_late_answer_is_discarded_counted_once_and_told(caplog: pytest.L
 
 
 async def test_an_answer_that_is_too_late_at_another_replica_counts_as_late() -> None:
-    askers = [App("ann", inbox=True) for _ in range(2)]
+    askers = [App("ann", requests=True) for _ in range(2)]
     bank = Bank()
     bank.goes.clear()
     async with Network([*askers, bank.app], settings=SOON) as net:
@@ -205,12 +205,12 @@ async def test_a_request_of_a_workflow_is_answered_though_the_asker_was_away_whe
         assert (await net.result(started.task_id)).answer == "done"
 
 
-async def test_an_app_without_an_inbox_cannot_ask() -> None:
+async def test_an_app_that_takes_no_answers_cannot_ask() -> None:
     app = App("ann")
     async with Network([app]):
-        with pytest.raises(ConfigurationError, match="'ann' has no inbox") as failed:
+        with pytest.raises(ConfigurationError, match="'ann' takes no answers") as failed:
             await app.bus.request("bank", 7)
-    assert failed.value.mend == "write App('ann', inbox=True)"
+    assert failed.value.mend == "write App('ann', requests=True)"
 
 
 async def test_an_inbox_that_the_app_takes_itself_is_not_opened() -> None:
