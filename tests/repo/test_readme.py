@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +22,13 @@ from fastapi import FastAPI
 from deploy.local.progress import Progress
 from deploy.local.runfile import App, load_run_file
 from deploy.local.runtime import get_runtime
-from dovecote import Agent, Orchestrator, Tools
+from dovecote import Agent, Message, MessageType, Orchestrator, Tools
 from dovecote import App as Service
+from dovecote.errors import NotFoundError
+from dovecote.testing import Network
+from services.directory.main import app as directory
 from tests.support.checkout import processes_of
+from tests.support.eventually import eventually
 from tests.support.waiting import wait_until
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -248,11 +252,39 @@ def load(text: str, name: str, folder: Path) -> Any:
 
 
 def test_the_examples_of_a_tool_and_an_agent_are_apps(tmp_path: Path) -> None:
-    tool, agent = (load(text, f"example{number}", tmp_path) for number, text in enumerate(blocks("python")))
+    tool, agent = (load(text, f"example{number}", tmp_path) for number, text in enumerate(blocks("python")[:2]))
     assert tool.temperature("roof") == 12.5
     assert isinstance(tool.app, FastAPI)
     assert isinstance(agent.app, FastAPI)
     assert agent.agent.name == "critic"
+
+
+@pytest.mark.promise("AOS-19")
+async def test_the_example_of_a_conversation_keeps_what_is_said_and_tells_the_newest(tmp_path: Path) -> None:
+    [text] = blocks("python", README.partition("## Keep a conversation\n")[2].partition("\n## ")[0])
+    example = load(text, "minutes", tmp_path)
+    async with Network([directory, example.minutes]) as net:
+        for number in [3, *range(20)]:
+            said = Message(
+                id=f"m-{number}",
+                type=MessageType.EVENT,
+                sender="ann",
+                content=f"{number}",
+                conversation_id="monday",
+            )
+            await net.bus.publish("meetings/said", said)
+
+        async def told(tokens: int) -> Any:
+            return await net.invoke("minutes", f"meetings/monday?tokens={tokens}", verb="GET")
+
+        async def all_kept() -> bool:
+            with suppress(NotFoundError):
+                return len(await told(2000)) >= 20
+            return False
+
+        await eventually(all_kept, "what was said")
+        assert sorted(await told(2000)) == sorted(f"ann: {number}" for number in range(20))
+        assert len(await told(14)) == 2
 
 
 def test_the_example_of_a_row_fits_the_run_file_and_takes_nobodys_ports() -> None:

@@ -1,24 +1,19 @@
 """`dovecote import`: what becomes of each key of a messaging file in Argentic's format."""
 
-import json
 import re
 import stat
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from dotenv import dotenv_values
 
-from deploy.local import settings
-from deploy.local.components import Component, load_components
+from deploy.local.components import load_components
 from dovecote.cli import main
 from dovecote.cli.argentic import read_format
-from dovecote.cli.errors import CommandError
 from dovecote.settings import Settings
+from tests.support.imports import CHECKOUT, KNOWN, Importer
 
-CHECKOUT = Path(__file__).resolve().parents[2]
-KNOWN = settings.read_known(CHECKOUT / "components" / "settings.yaml")
 TLS = {
     "ca_certs": "/etc/ssl/ca.crt",
     "certfile": "client.crt",
@@ -28,57 +23,6 @@ TLS = {
     "ciphers": "HIGH:!aNULL:!MD5",
 }
 PROTOCOLS = ["mqtt", "redis", "kafka", "rabbitmq", "zeromq"]
-
-
-class Imported:
-    """What an import wrote and said."""
-
-    def __init__(self, folder: Path, said: str) -> None:
-        self.variables = dotenv_values(folder / ".env")
-        self.components = {component.name: component for component in load_components([folder])}
-        self.accounts = {row["key"]: (row["outcome"], row["text"]) for row in json.loads(said)["keys"]}
-        self.values = {row["key"]: row["value"] for row in json.loads(said)["keys"]}
-        # The launcher's own judgement of what was written.
-        given = {name: str(value) for name, value in self.variables.items()}
-        self.problems = [one for one in settings.problems(self.components.values(), KNOWN, given) if not one.warn]
-
-    def outcome(self, key: str) -> str:
-        return str(self.accounts[f"messaging.{key}"][0])
-
-    def text(self, key: str) -> str:
-        return str(self.accounts[f"messaging.{key}"][1])
-
-    @property
-    def pubsub(self) -> Component:
-        return self.components["pubsub"]
-
-
-class Importer:
-    """Writes a messaging file into an empty folder, and imports it."""
-
-    def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        self.file = folder / "argentic.yaml"
-        self.out = folder / "out"
-        self._capsys = capsys
-
-    def run(self, text: str, *options: str) -> str:
-        self.file.write_text(text)
-        with pytest.raises(SystemExit) as end:
-            main(["import", str(self.file), "--out", str(self.out), *options])
-        assert end.value.code == 0
-        return self._capsys.readouterr().out
-
-    def __call__(self, messaging: dict[str, Any], **sections: Any) -> Imported:
-        said = self.run(yaml.safe_dump({"messaging": messaging, **sections}, sort_keys=False), "--json")
-        return Imported(self.out, said)
-
-    def refused(self, text: str | dict[str, Any], capsys: pytest.CaptureFixture[str]) -> str:
-        """What is said where nothing may be written."""
-        self.file.write_text(text if isinstance(text, str) else yaml.safe_dump({"messaging": text}))
-        status = main(["import", str(self.file), "--out", str(self.out)])
-        assert status == CommandError.status
-        assert not self.out.exists()
-        return capsys.readouterr().err
 
 
 @pytest.fixture
@@ -297,6 +241,18 @@ def test_the_level_of_logs_and_their_topic_are_settings_of_the_apps(importer: Im
     assert done.variables["DOVECOTE_LOG_LEVEL"] == "DEBUG"
     assert done.variables["DOVECOTE_PUB_LOG_TOPIC"] == "logs/debug"
     assert done.accounts["logging.level"] == ("mapped", "DOVECOTE_LOG_LEVEL in .env")
+
+
+@pytest.mark.promise("ARG-13")
+@pytest.mark.parametrize("preset", ["production", "development", "single-agent"])
+def test_the_flags_of_agents_and_their_presets_are_settings_of_the_apps(importer: Importer, preset: str) -> None:
+    redis = {"protocol": "redis", "broker_address": "b"}
+    assert importer(redis, agent=preset).variables["DOVECOTE_AGENT_PRESET"] == preset
+    importer.out.rename(importer.out.with_name("first"))
+    flags = {"publish_to_supervisor": True, "publish_to_agent_topic": False, "enable_tool_result_publishing": False}
+    done = importer(redis, agent={"preset": preset, **flags})
+    assert done.accounts["agent.publish_to_agent_topic"] == ("mapped", "DOVECOTE_PUBLISH_TO_AGENT_TOPIC in .env")
+    assert {name: done.variables[f"DOVECOTE_{name.upper()}"] == "true" for name in flags} == flags
 
 
 def test_other_sections_and_keys_that_nobody_knows_are_told(importer: Importer) -> None:
