@@ -259,6 +259,19 @@ def test_the_examples_of_a_tool_and_an_agent_are_apps(tmp_path: Path) -> None:
     assert agent.agent.name == "critic"
 
 
+async def test_the_example_of_a_clerk_takes_what_is_sent_to_it(tmp_path: Path) -> None:
+    [text] = blocks("python", README.partition("## Take messages when you want to\n")[2].partition("\n## ")[0])
+    clerk, sender = load(text, "clerk", tmp_path), Service("sender")
+    async with Network([clerk.clerk, sender]) as net:
+        await sender.bus.send("clerk", {"form": 17})
+        await sender.bus.send("clerk", "nonsense")
+        await net.bus.settled()
+        for _ in range(2):
+            await clerk.work()
+        stats = await clerk.mailbox.stats()
+    assert (stats.depth, stats.acknowledged, stats.dead) == (0, 1, 1)
+
+
 @pytest.mark.promise("AOS-19")
 async def test_the_example_of_a_conversation_keeps_what_is_said_and_tells_the_newest(tmp_path: Path) -> None:
     [text] = blocks("python", README.partition("## Keep a conversation\n")[2].partition("\n## ")[0])

@@ -307,6 +307,7 @@ async def test_what_is_not_held_cannot_be_settled(desk: Desk) -> None:
             await settle(sent.id)
 
 
+@pytest.mark.promise("AOS-05")
 async def test_the_bus_of_an_app_receives_from_its_mailbox(desk: Desk) -> None:
     app = desk.apps[0]
     first, second, third = await desk.send("first", "second", "third")
@@ -319,6 +320,7 @@ async def test_the_bus_of_an_app_receives_from_its_mailbox(desk: Desk) -> None:
     assert (await desk.letter(third))["reasons"][0]["reason"] == "no"
 
 
+@pytest.mark.promise("AOS-05")
 async def test_handlers_made_before_the_mailbox_get_what_is_for_them_and_it_gets_the_rest() -> None:
     app, sender, seen = App("clerk"), App("sender"), list[Message]()
 
