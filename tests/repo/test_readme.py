@@ -300,6 +300,14 @@ async def test_the_example_of_a_conversation_keeps_what_is_said_and_tells_the_ne
         assert len(await told(14)) == 2
 
 
+@pytest.mark.promise("AOS-06", "AOS-07")
+async def test_the_example_of_asking_gets_its_answers(tmp_path: Path) -> None:
+    [text] = [block for block in blocks("python") if "bus.request" in block]
+    example = load(text, "asking", tmp_path)
+    async with Network([example.shop, example.desk]):
+        assert [await example.buy("tea") for _ in range(2)] == [(250, 2), (250, 4)]
+
+
 def test_the_example_of_a_row_fits_the_run_file_and_takes_nobodys_ports() -> None:
     [row] = [App.model_validate(rows[0]) for rows in map(yaml.safe_load, blocks("yaml")) if isinstance(rows, list)]
     apps = load_run_file(CHECKOUT / "dapr.yaml").apps

@@ -55,7 +55,7 @@ def _contents(messages: list[Message]) -> list[Any]:
     return [message.content for message in messages]
 
 
-@pytest.mark.promise("ACS-02")
+@pytest.mark.promise("ACS-02", "AOS-05")
 async def test_what_was_sent_is_received_and_gone_when_it_is_acknowledged(desk: Desk) -> None:
     (sent,) = await desk.send("hello")
     received = await desk.box.receive()

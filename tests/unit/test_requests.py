@@ -223,6 +223,7 @@ async def test_an_inbox_that_the_app_takes_itself_is_not_opened() -> None:
         app.bus.subscribe()(take)
 
 
+@pytest.mark.promise("AOS-05")
 async def test_a_message_goes_to_the_first_handler_that_it_fits() -> None:
     app, seen = App("bank"), list[str]()
 
