@@ -3,7 +3,7 @@
 The broker's delivery ends when the message is in the app's durable queue; from there it is leased to who asks, and
 comes again if it is not acknowledged in time. All replicas of the app share one mailbox.
 
-The names are those of the Agent Operating System's messaging, section 3.1. Of the Redis communication system's
+The names are those of the Agent Operating System's messaging, section 3.1. Of the Agent Communication System's
 MessageQueueManager, send_message is `bus.send`, mark_processed is `acknowledge`, and get_queue_stats is `stats`.
 """
 

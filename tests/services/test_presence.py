@@ -10,6 +10,7 @@ import pytest
 import pytest_asyncio
 
 from dovecote import Agent, App, Message, topics
+from dovecote.codec.pipeline import Codec
 from dovecote.directory import Directory, Registration
 from dovecote.errors import TooLargeError, UnavailableError
 from dovecote.ports import Item
@@ -193,14 +194,14 @@ async def test_a_lease_that_lapses_while_the_broker_is_away_is_noticed(net: Netw
 async def test_what_cannot_be_told_for_good_is_logged_and_does_not_hold_up_the_rest(
     net: Network, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    publish = net.bus.publish
+    put = net.bus.put
 
-    async def refuse_some(topic: str, message: Message) -> None:
+    async def refuse_some(codec: Codec, topic: str, message: Message) -> None:
         if topic == topics.client_status("nobody"):
             raise TooLargeError("it is too large")
-        await publish(topic, message)
+        await put(codec, topic, message)
 
-    monkeypatch.setattr(net.bus, "publish", refuse_some)
+    monkeypatch.setattr(net.bus, "put", refuse_some)
     client = Directory(net.invoke)
     await client.register(_lease().model_copy(update={"app_id": "nobody"}))
     await client.register(_lease())
@@ -212,14 +213,14 @@ async def test_what_cannot_be_told_for_good_is_logged_and_does_not_hold_up_the_r
 async def test_news_come_in_their_order_and_once_however_the_broker_fails(
     net: Network, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    publish, fails = net.bus.publish, itertools.cycle([False, True, True])
+    put, fails = net.bus.put, itertools.cycle([False, True, True])
 
-    async def fail_often(topic: str, message: Message) -> None:
+    async def fail_often(codec: Codec, topic: str, message: Message) -> None:
         if topic == topics.client_status("writer") and next(fails):
             raise UnavailableError("not now")
-        await publish(topic, message)
+        await put(codec, topic, message)
 
-    monkeypatch.setattr(net.bus, "publish", fail_often)
+    monkeypatch.setattr(net.bus, "put", fail_often)
     client = Directory(net.invoke)
     for _ in range(3):
         await client.register(_lease())
