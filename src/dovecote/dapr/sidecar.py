@@ -49,6 +49,8 @@ class Sidecar:
 
         `body` is JSON as bytes, or what becomes JSON. `limit` is in seconds.
         """
+        if self._session.closed:  # for which aiohttp has no error of its own
+            raise UnavailableError(f"the app has ended, and so has what it asks of {self._base}")
         data = body if body is None or isinstance(body, bytes) else to_json(body)
         sent = {"content-type": "application/json", **self.credentials, **carried(), **(headers or {})}
         try:
