@@ -146,6 +146,13 @@ class Fleet(ABC):
         found: dict[str, Any] = await eventually(look, f"the dead letter {message.id!r} with its reason", LIMIT)
         return found
 
+    async def resubmit(self, message: Message, app: str) -> dict[str, Any]:
+        """Hand a dead letter to an app again; how it stands then."""
+        row: dict[str, Any] = await self.call(
+            "recorder", "deadletters/resubmit", {"id": message.id, "consumer": app}
+        )
+        return row
+
     async def reasons(self, message: Message, count: int) -> list[dict[str, Any]]:
         """What the recorder has of so many failures of what has a message's id."""
 

@@ -43,6 +43,21 @@ async def test_a_rejected_message_is_a_dead_letter_at_once(fleet: Fleet) -> None
     await fleet.handled(message, app="beta")
 
 
+@pytest.mark.promise("AOS-11")
+async def test_a_dead_letter_that_is_resubmitted_is_handled_once(fleet: Fleet) -> None:
+    """A dead letter that is resubmitted goes to who gave it up alone: it is handled once, or has both reasons."""
+    message = event()
+    fleet.log.fail(message, "Reject", "not for me", times=2)
+    await fleet.publish(message, topic=TROUBLE)
+    await fleet.dead_letter(message)
+    await fleet.handled(message, app="beta")
+    rows = [await fleet.resubmit(message, app="alpha") for _ in range(2)]
+    assert [(row["state"], row["resubmissions"]) for row in rows] == [("open", 1), ("handled", 2)]
+    assert [row["reason"] for row in await fleet.reasons(message, count=2)] == ["not for me"] * 2
+    assert [entry.message.id for entry in fleet.log.handled(message)] == [message.id]
+    assert (await fleet.effects(message), len(fleet.log.attempts(message, app="beta"))) == ([1], 1)
+
+
 async def test_an_urgent_message_fails_as_any_other(fleet: Fleet) -> None:
     """An urgent message that fails is tried again, and a dead letter with its reason when it is rejected."""
     failing, rejected = (event(priority=Priority.CRITICAL) for _ in range(2))
