@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel, JsonValue
 from starlette.requests import Request
 
-from dovecote import App, Message, MessageType, topics
+from dovecote import App, Call, Commands, Message, MessageType, topics
 from dovecote.errors import named
 from dovecote.ports import Ports
 from tests.support.probe_workflows import WORKFLOWS
@@ -29,14 +29,17 @@ class Probe:
     """One replica of an app. `does` maps a message id or an activity's key to what is to be done with it."""
 
     def __init__(self, name: str, *, collects_failures: bool = False) -> None:
-        self.app = App(name)
+        self.app = App(name, requests=True)
         self.seen: defaultdict[str, list[Message]] = defaultdict(list)
         self.dead: defaultdict[str, list[Message]] = defaultdict(list)
         self.reasons: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
+        self.sums: list[int] = []
         self.does: dict[str, Callable[[Any], Any]] = {}
         self.app.subscribe(NEWS)(self._take)
         self.app.subscribe(HEAP, bulk=True)(self._take)
         self.app.subscribe(ASKS, default_type=MessageType.QUERY, raw=True)(self._take)
+        self.app.bus.subscribe()(self._answer)
+        Commands(self.app).command(self.add)
         if collects_failures:
             self.app.subscribe(topics.DEAD_LETTERS, dead_letter=False, raw=True)(self._bury)
             self.app.subscribe(topics.FAILURES, dead_letter=False)(self._explain)
@@ -51,6 +54,17 @@ class Probe:
     async def _take(self, message: Message) -> None:
         self.seen[message.id].append(message)
         await self._behave(message.id, message)
+
+    async def _answer(self, message: Message) -> JsonValue:
+        self.seen[message.id].append(message)
+        return {"answer": message.content, "done": await self._behave(message.id, message)}
+
+    async def add(self, number: int, call: Call) -> int:
+        """Add to the sum; returns it."""
+        total = int(await call.state.get("sum", 0)) + number
+        call.state.put("sum", total)
+        self.sums.append(total)
+        return total
 
     async def _bury(self, message: Message) -> None:
         self.dead[message.id].append(message)

@@ -1,11 +1,12 @@
 """Receivers: apps that write what they handle into the logbook, and count an effect for each message."""
 
+import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Sequence
 
-from pydantic import BaseModel
+from pydantic import BaseModel, JsonValue
 
-from dovecote import App, Message
+from dovecote import App, Call, Commands, Message, MessageType
 from dovecote.effects import Effects, RepeatedCallError
 from dovecote.errors import named
 from dovecote.ports import State
@@ -21,6 +22,7 @@ TROUBLE = "conformance/trouble"
 LARGEST = 24 << 20
 """Bytes of a message's content in the suite: all apps have it as DOVECOTE_MAX_BODY."""
 _DIGEST = "digest"
+_PATIENCE = 60.0  # seconds for an answer
 
 
 class Publishing(BaseModel):
@@ -40,6 +42,22 @@ class Publishing(BaseModel):
         return [message.model_copy(update=update) for message in self.messages]
 
 
+class Asking(BaseModel):
+    """Contents to ask an app about, all at once."""
+
+    recipient: str
+    contents: list[JsonValue]
+
+
+class Commanding(BaseModel):
+    """A command to give an app, whose effect is one for each key."""
+
+    recipient: str
+    command: str
+    parameters: dict[str, JsonValue]
+    key: str
+
+
 def document(size: int) -> str:
     """A text of so many characters, no two lines of it the same."""
     return "".join(f"{line:015}\n" for line in range(size // 16 + 1))[:size]
@@ -52,7 +70,7 @@ def digest(content: object) -> str:
 
 def receiver(name: str, replica: str, write: Writes) -> App:
     """One replica of an app that handles all topics of the suite, and publishes what it is told to."""
-    app = App(name)
+    app = App(name, requests=True)
 
     def handler(topic: str) -> Callable[[Message], Awaitable[None]]:
         async def log(step: Step, message: Message) -> None:
@@ -72,8 +90,22 @@ def receiver(name: str, replica: str, write: Writes) -> App:
     for topic in (NEWS, LOCAL_NEWS, TROUBLE):
         app.subscribe(topic)(handler(topic))
     app.subscribe(HEAP, bulk=True)(handler(HEAP))
+    _answer_requests(app)
     _add_routes(app)
     return app
+
+
+def _answer_requests(app: App) -> None:
+    @app.bus.subscribe(types=[MessageType.QUERY])
+    async def answer(message: Message) -> JsonValue:
+        return {"answer": message.content}
+
+    @Commands(app).command
+    async def count(account: str, call: Call) -> int:
+        """Count one more; returns how many there are."""
+        number = int(await call.state.get(account, 0)) + 1
+        call.state.put(account, number)
+        return number
 
 
 def account_of(message: Message) -> str:
@@ -102,6 +134,18 @@ def _add_routes(app: App) -> None:
         else:
             for message in what.to_send():
                 await bus.publish(what.topic, message)
+
+    @app.router.post("/requests")
+    async def requests(what: Asking) -> list[JsonValue]:
+        asked = (app.bus.request(what.recipient, content, timeout=_PATIENCE) for content in what.contents)
+        return [answer.content for answer in await asyncio.gather(*asked)]
+
+    @app.router.post("/commands")
+    async def commands(what: Commanding) -> JsonValue:
+        accepted = await app.bus.command(
+            what.recipient, what.command, what.parameters, timeout=_PATIENCE, idempotency_key=what.key
+        )
+        return await accepted.outcome()
 
     @app.router.post("/effects")
     async def effects(accounts: Sequence[str]) -> dict[str, int]:
