@@ -101,12 +101,27 @@ class DaprContext:
             raise _translated(error) from error
 
 
+class _Runtime(WorkflowRuntime):
+    """The SDK's runtime, whose worker leaves its event loop open: it is closed here.
+
+    Upstream: microsoft/durabletask-python#256, which Dapr's copy of that worker does not have yet.
+    """
+
+    def shutdown(self) -> None:
+        super().shutdown()  # type: ignore[no-untyped-call]
+        worker: Any = vars(self)["_WorkflowRuntime__worker"]
+        loop: asyncio.AbstractEventLoop | None = worker._async_worker_manager._queue_event_loop  # noqa: SLF001 - see above
+        # The worker's thread may outlast its own patience, and then has the loop still.
+        if loop is not None and not loop.is_running():
+            loop.close()
+
+
 class DaprWorkflows:
     """Workflows of this app on its sidecar."""
 
     def __init__(self, grpc_port: int) -> None:
         self._port = str(grpc_port)
-        self._runtime = WorkflowRuntime(host="127.0.0.1", port=self._port)
+        self._runtime = _Runtime(host="127.0.0.1", port=self._port)
         self._client = TracedWorkflowClient(host="127.0.0.1", port=self._port)
         self._loop = asyncio.get_running_loop()
         self._registered = False
