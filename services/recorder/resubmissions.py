@@ -1,6 +1,7 @@
 """What is done with a dead letter: it is handed to its consumer again, or discarded."""
 
 import logging
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Final
 
@@ -52,18 +53,12 @@ class Resubmissions:
 
     async def discard(self, action: DeadLetterAction) -> DeadLetterRow:
         """Give a letter up for good; what was known of it is kept for a while, with the time and `why`."""
-        await self._letters.get(action.id)
-        consumer = ""
 
-        def change(letter: DeadLetter) -> None:
-            nonlocal consumer
-            consumer = letter.only_open(action.consumer)
-            standing = letter.consumers[consumer]
-            _refuse_while_claimed(letter.id, standing)
+        def change(_: DeadLetter, __: str, standing: Standing) -> None:
             standing.turn("discarded", now())
             standing.notes.append(Note(at=now(), what="discarded", text=action.why))
 
-        letter = await self._letters.change(action.id, change)
+        letter, consumer = await self._change_open(action, change)
         log.warning(
             "dead letter %r of %r is discarded: %s", letter.id, consumer, action.why or "no reason is given"
         )
@@ -71,15 +66,9 @@ class Resubmissions:
 
     async def _claim(self, action: DeadLetterAction) -> tuple[DeadLetter, str]:
         """Count a resubmission, and keep others from the letter until it is over."""
-        await self._letters.get(action.id)
         limit = self._app.running.settings.max_resubmissions
-        consumer = ""
 
-        def change(letter: DeadLetter) -> None:
-            nonlocal consumer
-            consumer = letter.only_open(action.consumer)
-            standing = letter.consumers[consumer]
-            _refuse_while_claimed(letter.id, standing)
+        def change(letter: DeadLetter, consumer: str, standing: Standing) -> None:
             _refuse_unfit(letter, letter.row(consumer), action)
             if standing.resubmissions >= limit:
                 raise ConflictError(
@@ -90,7 +79,23 @@ class Resubmissions:
             standing.claimed = now() + _CLAIM
             standing.notes.append(Note(at=now(), what="resubmitted"))
 
-        return await self._letters.change(action.id, change), consumer
+        return await self._change_open(action, change)
+
+    async def _change_open(
+        self, action: DeadLetterAction, change: Callable[[DeadLetter, str, Standing], None]
+    ) -> tuple[DeadLetter, str]:
+        """Change how an open letter stands with its consumer, unless it is being resubmitted; returns both."""
+        await self._letters.get(action.id)
+        consumer = ""
+
+        def change_open(letter: DeadLetter) -> None:
+            nonlocal consumer
+            consumer = letter.only_open(action.consumer)
+            standing = letter.consumers[consumer]
+            _refuse_while_claimed(letter.id, standing)
+            change(letter, consumer, standing)
+
+        return await self._letters.change(action.id, change_open), consumer
 
     async def _hand_over(self, letter: DeadLetter, row: DeadLetterRow, action: DeadLetterAction) -> JsonValue:
         what: JsonValue = {

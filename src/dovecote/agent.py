@@ -84,7 +84,7 @@ class Agent:
         if ended is not None:
             failure = Failure(type=ended.error_type, message=ended.error).model_dump(mode="json")
             outcome = {"error": failure} if ended.status == "failed" else ended.output
-            await self._reply({"task": task.model_dump(mode="json"), "outcome": outcome})
+            await self._answer(task, outcome, again=True)
 
     def _loop(self, context: WorkflowContext, data: Any) -> Steps:
         task = Message.model_validate(data)
@@ -110,8 +110,9 @@ class Agent:
 
     async def _reply(self, data: Any) -> JsonValue:
         """Activity: publish the outcome of a task."""
-        outcome = data["outcome"]
-        kind = MessageType.ERROR if "error" in outcome else MessageType.RESPONSE
-        content = outcome.get("error") or outcome.get("result")
-        await self._rounds.reply(Message.model_validate(data["task"]), content, kind)
+        await self._answer(Message.model_validate(data["task"]), data["outcome"])
         return None
+
+    async def _answer(self, task: Message, outcome: Any, *, again: bool = False) -> None:
+        kind = MessageType.ERROR if "error" in outcome else MessageType.RESPONSE
+        await self._rounds.reply(task, outcome.get("error") or outcome.get("result"), kind, again=again)

@@ -1,13 +1,11 @@
 """An append log on the state store: its head has the newest entries, and what is older lies in sealed chunks.
 
-Adding an entry reads and writes the head and looks up one key, so that it costs the same however long the log is.
+Adding an entry reads and writes the head, and looks up one key if there are chunks, however long the log is.
 A full tail is sealed, by whoever adds next, as a chunk that never changes: several that seal the same tail at once
 write the same. The head is only ever written under its ETag, so no writer undoes another's entry.
 """
 
 import asyncio
-import random
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Final, TypeVar
 from urllib.parse import quote
@@ -15,8 +13,9 @@ from urllib.parse import quote
 from pydantic import BaseModel, ConfigDict, JsonValue
 from pydantic_core import to_json
 
-from dovecote.errors import ConflictError, InvalidInputError, NotFoundError, UnavailableError
+from dovecote.errors import ConflictError, InvalidInputError, NotFoundError
 from dovecote.ports import State, Write
+from dovecote.updates import PATIENCE, Contest
 
 Entry = dict[str, JsonValue]
 Info = dict[str, JsonValue]
@@ -25,7 +24,6 @@ R = TypeVar("R")
 # A tail with so many entries, or so many bytes of JSON, is sealed before the next one is added.
 CHUNK_ENTRIES: Final = 32
 CHUNK_BYTES: Final = 32_000
-_SHORTEST, _LONGEST = 0.002, 0.1  # seconds between tries to write
 
 
 class Chunk(BaseModel):
@@ -80,7 +78,7 @@ class Head(Chunk):
 class AppendLog:
     """One log, by its id. `patience` is for how many seconds a writer tries against others."""
 
-    def __init__(self, state: State, log_id: str, lock: asyncio.Lock, patience: float = 30.0) -> None:
+    def __init__(self, state: State, log_id: str, lock: asyncio.Lock, patience: float = PATIENCE) -> None:
         self.id = log_id
         self._state = state
         self._lock = lock  # of all writers of this process, which would only stand in each other's way
@@ -156,9 +154,8 @@ class AppendLog:
 
     async def _change(self, change: Callable[[Head], Awaitable[tuple[Head | None, R]]]) -> R:
         """Write the head as `change` makes it, anew for as long as others write first; None is no change."""
-        deadline = time.monotonic() + self._patience
-        pause = _SHORTEST
         async with self._lock:
+            contest = Contest(f"log {self.id!r}", self._patience)
             while True:
                 head, etag = await self._read()
                 changed, result = await change(head)
@@ -167,13 +164,7 @@ class AppendLog:
                 try:
                     await self._state.write(Write(self._key(), changed.model_dump(mode="json"), etag=etag))
                 except ConflictError as error:
-                    if time.monotonic() > deadline:
-                        raise UnavailableError(
-                            f"log {self.id!r} was written by others for {self._patience:g} s on end",
-                            mend="try again with the same id, or let fewer write to it at once",
-                        ) from error
-                    await asyncio.sleep(random.uniform(0, pause))  # noqa: S311 - a pause is no secret
-                    pause = min(2 * pause, _LONGEST)
+                    await contest.lost(error)
                 else:
                     return result
 
@@ -191,7 +182,9 @@ class AppendLog:
         for place, entry in enumerate(head.entries):
             if entry["id"] == entry_id:
                 return head.first + place
-        logs = dict.fromkeys([self.id, *(owner for owner, _ in head.owners)])
+        logs = dict.fromkeys(owner for owner, _ in head.owners)
+        if not logs:
+            return None
         found = await self._state.get_many([self._entry_key(log, entry_id) for log in logs])
         for log in logs:
             item = found.get(self._entry_key(log, entry_id))
@@ -222,10 +215,13 @@ class AppendLog:
         return Chunk.model_validate(item.value)
 
     async def _chunk_with(self, head: Head, position: int) -> tuple[int, Chunk]:
-        """The chunk that has a position, and its number; found by halving, since chunks differ in length."""
+        """The chunk that has a position, and its number.
+
+        It is where it is if all chunks before it are full, or else found by halving.
+        """
         low, high = 0, head.chunks
+        number = min(position // CHUNK_ENTRIES, high - 1)
         while True:
-            number = (low + high) // 2
             chunk = await self._chunk(head, number)
             if position < chunk.first:
                 high = number
@@ -233,6 +229,7 @@ class AppendLog:
                 low = number + 1
             else:
                 return number, chunk
+            number = (low + high) // 2
 
     def _key(self) -> str:
         return f"log:{quote(self.id, safe='')}"

@@ -194,7 +194,7 @@ class Conversation:
         return _details(await self._log.amend(with_end))
 
     async def branch(self, position: int, *, branch_id: str | None = None) -> "Conversation":
-        """A conversation of its own that begins with what was said in this one before a position.
+        """A conversation of its own, with the same participants, that begins with what was said before a position.
 
         What they have in common is not copied, but for a part of a chunk, and neither sees what the other adds. One
         that has ended can be branched. InvalidInputError for a position that is not in it.

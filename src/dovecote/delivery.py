@@ -135,19 +135,7 @@ class Deliveries:
 
 def handled_after(message_id: str, topic: str, consumer: str, attempts: int) -> Message:
     """The news that a message was handled after so many failed attempts; published to the failures topic."""
-    return Message(
-        id=f"{message_id}.{consumer}.handled.{attempts + 1}",
-        type=MessageType.EVENT,
-        sender=consumer,
-        causation_id=message_id,
-        content={
-            "message_id": message_id,
-            "topic": topic,
-            "consumer": consumer,
-            "attempt": attempts + 1,
-            "verdict": "SUCCESS",
-        },
-    )
+    return _told("handled", message_id, topic, consumer, attempt=attempts + 1, verdict="SUCCESS")
 
 
 def failure_of(  # noqa: PLR0913 - what is known of a failed attempt
@@ -161,22 +149,28 @@ def failure_of(  # noqa: PLR0913 - what is known of a failed attempt
     **more: JsonValue,
 ) -> Message:
     """The reason of a failed attempt at a message, as the recorder keeps it; published to the failures topic."""
+    return _told(
+        "failure",
+        message_id,
+        topic,
+        consumer,
+        attempt=attempt,
+        verdict=verdict,
+        error=type(error).__name__,
+        reason=_shortened(str(error)),
+        traceback=_shortened("".join(traceback.format_exception(error))),
+        **more,
+    )
+
+
+def _told(what: str, message_id: str, topic: str, consumer: str, *, attempt: int, **more: JsonValue) -> Message:
+    """What became of an attempt at a message; its id follows from that, so that a repeated one is known."""
     return Message(
-        id=f"{message_id}.{consumer}.failure.{attempt}",
+        id=f"{message_id}.{consumer}.{what}.{attempt}",
         type=MessageType.EVENT,
         sender=consumer,
         causation_id=message_id,
-        content={
-            "message_id": message_id,
-            "topic": topic,
-            "consumer": consumer,
-            "attempt": attempt,
-            "verdict": verdict,
-            "error": type(error).__name__,
-            "reason": _shortened(str(error)),
-            "traceback": _shortened("".join(traceback.format_exception(error))),
-            **more,
-        },
+        content={"message_id": message_id, "topic": topic, "consumer": consumer, "attempt": attempt, **more},
     )
 
 

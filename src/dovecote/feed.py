@@ -6,7 +6,7 @@ import logging
 from typing import Final
 
 from dovecote import topics
-from dovecote.errors import DovecoteError, TooLargeError
+from dovecote.errors import TooLargeError
 from dovecote.messages import Message
 from dovecote.ports import Publisher
 from dovecote.results import TaskEvent
@@ -14,6 +14,21 @@ from dovecote.results import TaskEvent
 log = logging.getLogger(__name__)
 
 _LINGER: Final = 0.03  # seconds that an event waits for others to go with it
+
+
+async def publish_news(bus: Publisher, topic: str, messages: list[Message]) -> int:
+    """Publish messages that may be lost; returns how many were. What is too large is lost alone."""
+    try:
+        await bus.publish_batch(topic, messages)
+    except TooLargeError as error:
+        if len(messages) > 1:
+            return sum([await publish_news(bus, topic, [message]) for message in messages])
+        log.warning("message %r could not be published to %s: %s", messages[0].id, topic, error)
+    except Exception as error:  # noqa: BLE001 - news stops no work, and the next is published all the same
+        log.warning("%d messages could not be published to %s: %s", len(messages), topic, error)
+    else:
+        return 0
+    return len(messages)
 
 
 class Feed:
@@ -58,19 +73,7 @@ class Feed:
                 batch.append(self._queue.get_nowait())
             try:
                 for topic in dict.fromkeys(topic for topic, _ in batch):
-                    await self._publish(topic, [message for other, message in batch if other == topic])
+                    await publish_news(self._bus, topic, [message for other, message in batch if other == topic])
             finally:
                 for _ in batch:
                     self._queue.task_done()
-
-    async def _publish(self, topic: str, messages: list[Message]) -> None:
-        try:
-            await self._bus.publish_batch(topic, messages)
-        except TooLargeError as error:
-            if len(messages) == 1:
-                log.warning("task event %r could not be published: %s", messages[0].id, error)
-                return
-            for message in messages:  # only the one that is too large is lost
-                await self._publish(topic, [message])
-        except DovecoteError as error:
-            log.warning("%d task events could not be published: %s", len(messages), error)

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextvars import ContextVar
 from typing import Final
 
-from dovecote.errors import DovecoteError
+from dovecote.feed import publish_news
 from dovecote.logs import fields_of
 from dovecote.messages import Message, MessageType
 from dovecote.ports import Publisher
@@ -142,14 +142,14 @@ class LogPublisher(logging.Handler):
             level, message = self._waiting.popleft()
             for topic in self._topics(level):
                 batches[topic].append(message)
-        try:
-            for topic, messages in batches.items():
-                await self._bus.publish_batch(topic, messages)
-        except DovecoteError as error:
+        for topic, messages in batches.items():
+            lost = await publish_news(self._bus, topic, messages)
+            away = lost == len(messages)  # and another topic would only wait for it as long again
             self.acquire()
-            self.dropped += taken
+            self.dropped += taken if away else lost
             self.release()
-            log.warning("%d log records could not be published: %s", taken, error)
+            if away:
+                return
 
     async def _tell_dropped(self) -> None:
         self.acquire()

@@ -9,13 +9,14 @@ from collections.abc import AsyncIterator, Mapping
 from types import MappingProxyType
 from typing import Final, Literal
 
-from pydantic import BaseModel, ConfigDict, JsonValue
+from pydantic import BaseModel, ConfigDict
 
 from dovecote import topics
 from dovecote.app import App
 from dovecote.errors import ConfigurationError
 from dovecote.messages import Message, MessageType
 from dovecote.results import TaskEvent
+from dovecote.tools import ToolOutcome
 
 Preset = Literal["production", "development", "single-agent"]
 
@@ -73,7 +74,7 @@ class Reports:
         if self.flags.publish_to_agent_topic:
             self._app.running.feed.publish(topics.agent_topic(self._app.name), event.to_message())
 
-    def tell_result(self, tool: str, task_id: str, call_id: str, outcome: Mapping[str, JsonValue]) -> None:
+    def tell_result(self, tool: str, task_id: str, call_id: str, outcome: ToolOutcome) -> None:
         """Tell what a tool gave, if that is wanted."""
         if self.flags.enable_tool_result_publishing:
             told = Message(
@@ -81,7 +82,7 @@ class Reports:
                 type=MessageType.EVENT,
                 sender=self._app.name,
                 conversation_id=task_id,
-                content={"task_id": task_id, **outcome},
+                content={"task_id": task_id, **outcome.model_dump(mode="json")},
             )
             self._app.running.feed.publish(topics.tool_response(tool, task_id), told)
 

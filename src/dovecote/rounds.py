@@ -101,14 +101,18 @@ class Rounds:
         run.task = run.task.model_copy(update={"content": None})
         return run.model_dump(mode="json")
 
-    async def reply(self, task: Message, content: JsonValue, kind: MessageType) -> None:
-        """Publish the answer to a task; its id follows from the task's, so that a repeated one is known."""
-        self._reports.tell(_ending(task, self._app.name, content, kind))
+    async def reply(self, task: Message, content: JsonValue, kind: MessageType, *, again: bool = False) -> None:
+        """Publish the answer to a task; its id follows from the task's, so that a repeated one is known.
+
+        That the task is done is told once its answer is out, and no more when the answer is given `again`.
+        """
         if task.reply_to:
             running = self._app.running
             await running.feed.flush()  # so that the steps are told before the answer
             answer = task.reply(content, sender=self._app.name, kind=kind)
             await running.ports.bus.publish(task.reply_to, answer)
+        if not again:
+            self._reports.tell(_ending(task, self._app.name, content, kind))
 
     async def _think(self, run: Run) -> _Thought:
         """One model call, kept in state before anything else: a repeated round finds it there."""
@@ -198,7 +202,7 @@ class Rounds:
             error=outcome.error.message if outcome.error else "",
         )
         self._tell(run, use.key, "step", f"{use.name} answered", step)
-        self._reports.tell_result(use.app_id, _task_id(run.task), use.key, outcome.model_dump(mode="json"))
+        self._reports.tell_result(use.app_id, _task_id(run.task), use.key, outcome)
         text = shortened(_told(outcome), self._budget.tool_result)
         return _Acted(text=text, sources=sources_in(outcome.result), step=step)
 

@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from dovecote.errors import ConflictError
 from dovecote.messages import MessageType, Priority
 from dovecote.ports import State, Write
+from dovecote.updates import Contest
 
 T = TypeVar("T")
 SIZE: Final = 100
@@ -196,6 +197,7 @@ class Segments:
                     waiting.set_result(result)
 
     async def _applied(self, name: str, works: list[Callable[[Segment], object]]) -> list[object]:
+        contest = Contest(f"segment {self._key(name)!r}")
         while True:
             item = await self._state.get(self._key(name))
             if item is None:
@@ -210,9 +212,10 @@ class Segments:
                 await self._state.write(
                     Write(self._key(name), after.model_dump(mode="json"), etag=item.etag, ttl=ttl)
                 )
-            except ConflictError:
-                continue
-            return results
+            except ConflictError as error:
+                await contest.lost(error)
+            else:
+                return results
 
     def _key(self, name: str) -> str:
         return f"{self._prefix}:{name}"

@@ -54,7 +54,10 @@ def stopped(system: System) -> Iterator[str]:
 
 
 def finished(done: Path) -> set[str]:
-    return {file.name for file in done.iterdir()}
+    """The tasks that are done, each once."""
+    tasks, times = zip(*(file.name.rsplit(".", 1) for file in done.iterdir()), strict=True)
+    assert set(times) == {"1"}
+    return set(tasks)
 
 
 async def gone(system: System, name: str) -> None:

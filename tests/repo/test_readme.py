@@ -26,6 +26,7 @@ from dovecote import Agent, Message, MessageType, Orchestrator, Tools
 from dovecote import App as Service
 from dovecote.errors import NotFoundError
 from dovecote.testing import Network
+from dovecote.topics import DEAD_LETTERS
 from services.directory.main import app as directory
 from tests.support.checkout import processes_of
 from tests.support.eventually import eventually
@@ -286,6 +287,9 @@ async def test_the_example_of_a_conversation_keeps_what_is_said_and_tells_the_ne
                 conversation_id="monday",
             )
             await net.bus.publish("meetings/said", said)
+        aside = Message(type=MessageType.EVENT, sender="ann", content="to nobody")
+        await net.bus.publish("meetings/said", aside)
+        await eventually(lambda: net.bus.events(DEAD_LETTERS), "what belongs to no meeting")
 
         async def told(tokens: int) -> Any:
             return await net.invoke("minutes", f"meetings/monday?tokens={tokens}", verb="GET")

@@ -1,9 +1,11 @@
 """`dovecote import`: what becomes of each key of a messaging file in Argentic's format."""
 
+import os
 import re
 import stat
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from dotenv import dotenv_values
@@ -12,6 +14,7 @@ from deploy.local.components import load_components
 from dovecote.cli import main
 from dovecote.cli.argentic import read_format
 from dovecote.settings import Settings
+from tests.support.checkout import changeable_checkout
 from tests.support.imports import CHECKOUT, KNOWN, Importer
 
 TLS = {
@@ -231,6 +234,27 @@ def test_variables_in_the_file_are_read_from_the_environment_and_from_the_file_b
         }
     )
     assert done.variables == {"MQTT_URL": "mqtt://argentic_user:secure_password@mqtt.production.com:1883"}
+
+
+@pytest.mark.promise("ARG-15")
+def test_the_file_beside_it_comes_before_that_of_the_checkout_and_after_what_the_command_was_given(
+    importer: Importer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkout = changeable_checkout(tmp_path / "checkout")
+    (checkout / "deploy").symlink_to(CHECKOUT / "deploy")
+    (checkout / ".env").write_text("PLACE=checkout\nUSER_NAME=checkout\nPASSWORD=checkout\n")
+    (importer.file.parent / ".env").write_text("USER_NAME=beside\nPASSWORD=beside\n")
+    monkeypatch.chdir(checkout)
+    with patch.dict(os.environ, {"PASSWORD": "given"}):
+        done = importer(
+            {
+                "protocol": "mqtt",
+                "broker_address": "${PLACE}",
+                "username": "${USER_NAME}",
+                "password": "${PASSWORD}",
+            }
+        )
+    assert done.variables == {"MQTT_URL": "mqtt://beside:given@checkout:1883"}
 
 
 @pytest.mark.promise("ARG-14")

@@ -42,7 +42,7 @@ async def test_an_event_that_is_too_large_is_the_only_one_lost(caplog: pytest.Lo
     bus = Refusing("2", TooLargeError("over the limit"))
     await _publish(bus, "1", "2", "3")
     assert bus.taken == ["1", "3"]
-    assert "task event '2'" in caplog.text
+    assert "message '2'" in caplog.text
 
 
 @pytest.mark.parametrize("error", [UnavailableError("away"), ConfigurationError("no such topic")])

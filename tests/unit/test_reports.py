@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -58,11 +59,17 @@ async def _told(**flags: Any) -> tuple[bool, bool, bool]:
     """Whether a task's answer, its steps, and a tool's result were published."""
     agent = _agent(**flags)
     async with _network(agent) as net:
-        wants_answer = agent._reports.flags.publish_to_supervisor
-        await _work(net, reply_to=REPLIES if wants_answer else None)
+        await _work(net)
+        task = Message(id="t-2", type=MessageType.TASK, sender="tests", content="Doves?", reply_to=REPLIES)
+        await net.bus.publish(topics.inbox("clerk"), task)
+        answers = partial(net.bus.events, REPLIES)
+        await eventually(lambda: answers() or net.bus.events(topics.DEAD_LETTERS), "the answer, or the refusal")
     results = net.bus.events(topics.tool_response("shelf", "t-1"))
-    assert [event["data"]["result"] for event in results] in ([], ["all of doves"])
-    return bool(net.bus.events(REPLIES)), bool(net.bus.events("agent/clerk/status")), bool(results)
+    assert [event["data"]["result"] for event in results if event["data"]["task_id"] == "t-1"] in (
+        [],
+        ["all of doves"],
+    )
+    return bool(answers()), bool(net.bus.events("agent/clerk/status")), bool(results)
 
 
 @pytest.mark.parametrize(

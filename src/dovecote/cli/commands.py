@@ -54,11 +54,15 @@ GatewayUrl = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 
+def _environment_file() -> Path:
+    return find_checkout(Path.cwd()) / ".env"
+
+
 @app.callback()
 def read_environment() -> None:
     """Multi-agent services on Dapr: start the system of this checkout, ask it, look at it."""
     try:
-        load_dotenv(find_checkout(Path.cwd()) / ".env")
+        load_dotenv(_environment_file())
     except CommandError:
         return  # no checkout, so no .env of one; commands that need one say so
 
@@ -219,7 +223,10 @@ def import_file(
     `${VAR}` is read from the environment, and from a file .env beside the messaging file.
     """
     known = read_format()
-    env = {name: value or "" for name, value in dotenv_values(file.parent / ".env").items()} | dict(os.environ)
+    env = dict(os.environ)
+    checkouts, beside = dotenv_values(_environment_file()), dotenv_values(file.parent / ".env")
+    # What was set for the command itself comes first; what the checkout's .env has set, last.
+    env |= {name: value or "" for name, value in beside.items() if env.get(name, "") == checkouts.get(name, "")}
     work = Import(read_file(file, known, env), known, find_checkout(Path.cwd()))
     written = work.write(out, force=force)
     accounts = [*work.accounts()]

@@ -12,12 +12,12 @@ from functools import cached_property
 from io import StringIO
 from pathlib import Path
 from string import Formatter
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 from urllib.parse import quote
 
 import yaml
 from dotenv import dotenv_values
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from dovecote.cli.argentic import File, Format, Protocol, Setting
 from dovecote.cli.errors import CommandError
@@ -150,7 +150,7 @@ class Import:
         for key in keys:
             name = self._known.environment[key].removeprefix(_PREFIX).lower()
             try:
-                Settings.model_validate({name: self._values[key]})
+                _field(name).validate_python(self._values[key])
             except ValidationError as error:
                 fault = error.errors()[0]["msg"]
                 raise CommandError(f"{self._file.path}: {key} is {self._values[key]!r}: {fault}") from error
@@ -278,6 +278,13 @@ class Import:
 
 def _fields() -> frozenset[str]:
     return frozenset(Settings.model_fields)
+
+
+def _field(name: str) -> TypeAdapter[Any]:
+    """What a setting of the apps takes; the other settings, and the environment, have no part in it."""
+    field = Settings.model_fields[name]
+    takes: Any = Annotated[field.annotation, field]
+    return TypeAdapter(takes)
 
 
 def _fields_of(templates: Any) -> set[str]:
