@@ -16,7 +16,6 @@ from dovecote.app import App
 from dovecote.errors import ConfigurationError
 from dovecote.messages import Message, MessageType
 from dovecote.results import TaskEvent
-from dovecote.tools import ToolOutcome
 
 Preset = Literal["production", "development", "single-agent"]
 
@@ -74,7 +73,7 @@ class Reports:
         if self.flags.publish_to_agent_topic:
             self._app.running.feed.publish(topics.agent_topic(self._app.name), event.to_message())
 
-    def tell_result(self, tool: str, task_id: str, call_id: str, outcome: ToolOutcome) -> None:
+    def tell_result(self, tool: str, task_id: str, call_id: str, outcome: BaseModel) -> None:
         """Tell what a tool gave, if that is wanted."""
         if self.flags.enable_tool_result_publishing:
             told = Message(

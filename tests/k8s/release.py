@@ -29,16 +29,20 @@ class Release:
         self.namespace = namespace
         self.broker = broker
 
-    def install(self, chart: Path = CHART) -> None:
-        """Install the chart, or upgrade to it; return when every pod is ready."""
+    def install(self, chart: Path = CHART, tag: str | None = None) -> None:
+        """Install the chart, or upgrade to it; return when every pod is ready.
+
+        The images' tag is TAG if none is given, and that of the chart itself if it is empty.
+        """
         registry = os.environ.get("REGISTRY", "")
+        image_tag = os.environ.get("TAG", "") if tag is None else tag
         self.namespace.helm(
             "upgrade",
             "--install",
             _NAME,
             str(chart),
             *("--values", str(chart / f"values-{self.broker}.yaml")),
-            *("--set-string", f"image.registry={registry},image.tag={os.environ.get('TAG', '')}"),
+            *("--set-string", f"image.registry={registry},image.tag={image_tag}"),
             *("--wait", "--timeout", "8m"),
         )
         self.whole()

@@ -108,7 +108,8 @@ class _Runtime(WorkflowRuntime):
     """
 
     def shutdown(self) -> None:
-        super().shutdown()  # type: ignore[no-untyped-call]
+        untyped: Any = super()
+        untyped.shutdown()
         worker: Any = vars(self)["_WorkflowRuntime__worker"]
         loop: asyncio.AbstractEventLoop | None = worker._async_worker_manager._queue_event_loop  # noqa: SLF001 - see above
         # The worker's thread may outlast its own patience, and then has the loop still.
