@@ -103,7 +103,8 @@ class App:
         """Make the decorated async function the handler of a topic; returns the function itself."""
 
         def add(handler: H) -> H:
-            taken = in_its_mode(topic, handler, lambda: self.running.ports.state)
+            # At its last stop a message is not handled but kept: whatever its mode, and whatever has its key.
+            taken = in_its_mode(topic, handler, lambda: self.running.ports.state) if dead_letter else handler
             subscription = Subscription(topic, self.tap.handler(topic, taken), bulk, default_type, dead_letter, raw)
             self.subscriptions += subscription.in_each_lane()
             return handler

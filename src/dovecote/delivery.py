@@ -100,7 +100,7 @@ class Deliveries:
     ) -> Status:
         key = _key(subscription, event, message)
         once = message is not None and message.delivery is DeliveryMode.AT_MOST_ONCE
-        if once or class_of(subscription.topic).qos == 0:
+        if (once and subscription.dead_letter) or class_of(subscription.topic).qos == 0:
             log.warning("%s %s: lost, since it is not delivered again: %s: %s", *key, type(error).__name__, error)
             return "SUCCESS"
         attempt = self._attempts[key] = self._attempts.pop(key, 0) + 1

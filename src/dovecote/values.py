@@ -13,7 +13,7 @@ from pydantic import BaseModel, JsonValue
 from dovecote import topics
 from dovecote.classes import class_of
 from dovecote.errors import InvalidInputError, NotFoundError
-from dovecote.messages import Message, MessageType
+from dovecote.messages import DeliveryMode, Message, MessageType
 from dovecote.ports import Invoke
 
 RECORDER: Final = "recorder"
@@ -50,8 +50,14 @@ def copy_to_keep(topic: str, message: Message) -> Message | None:
     """What the recorder is to get of a message on a topic; None if its class is not retained."""
     if not class_of(topic).retained:
         return None
-    # What the value is about may pass; that it was said last does not.
-    lasting = {"ttl": None, "deadline": None, "metadata": {**message.metadata, _TOPIC: topic}}
+    # What the value is about may pass; that it was said last does not, and its key is not for other topics.
+    lasting = {
+        "ttl": None,
+        "deadline": None,
+        "delivery": DeliveryMode.AT_LEAST_ONCE,
+        "idempotency_key": None,
+        "metadata": {**message.metadata, _TOPIC: topic},
+    }
     return message.model_copy(update=lasting)
 
 

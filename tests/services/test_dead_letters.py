@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from dovecote import MessageType, Reject, topics
+from dovecote import DeliveryMode, MessageType, Reject, topics
 from dovecote.deadletters import DeadLetterRow
 from dovecote.delivery import failure_of, handled_after
 from dovecote.effects import Effects
@@ -306,6 +306,22 @@ class FailingState(CountingState):
             self.times -= 1
             raise UnavailableError("the store is away")
         await super().write(*writes)
+
+
+async def test_letters_of_one_idempotency_key_are_all_kept(office: Office) -> None:
+    fields: dict[str, Any] = {"delivery": DeliveryMode.EXACTLY_ONCE, "idempotency_key": "order 7"}
+    sent = [await office.send(letter(**fields), ann=[Reject("no")]) for _ in range(2)]
+    assert {row.id for row in await office.ls()} == {message.id for message in sent}
+    assert [(await office.show(message)).message for message in sent] == sent
+
+
+async def test_a_letter_that_was_to_be_delivered_at_most_once_waits_for_the_store(office: Office) -> None:
+    running = recorder.state.dovecote.running
+    running.ports.state = FailingState(running.ports.state, times=3)
+    message = letter(delivery=DeliveryMode.AT_MOST_ONCE)
+    await office.net.bus.publish(topics.DEAD_LETTERS, message)
+    await office.net.bus.settled()
+    assert (await office.show(message)).message == message
 
 
 async def test_a_letter_waits_until_the_store_takes_it(office: Office) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from dovecote import App, Message, MessageType, Reject, TaskEvent, topics
+from dovecote import App, DeliveryMode, Message, MessageType, Reject, TaskEvent, topics
 from dovecote.errors import NotFoundError, UnavailableError
 from dovecote.testing import Network
 from dovecote.values import Value
@@ -167,6 +167,14 @@ async def test_a_batch_is_kept_as_well(net: Network) -> None:
     value = await _say(net, STATUS)
     assert value is not None
     assert value.content == "two"
+
+
+async def test_values_of_one_idempotency_key_are_kept_for_each_topic(net: Network) -> None:
+    for number, topic in enumerate(("agent/status/a", "agent/status/b")):
+        message = _status(topic, number, delivery=DeliveryMode.EXACTLY_ONCE, idempotency_key="k")
+        value = await _say(net, topic, message)
+        assert value is not None
+        assert (value.content, value.id) == (topic, message.id)
 
 
 async def test_responses_are_not_retained(net: Network) -> None:

@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 from pydantic import JsonValue
 
-from dovecote import Message, MessageType, Priority, Reject, topics
+from dovecote import DeliveryMode, Message, MessageType, Priority, Reject, topics
 from dovecote.deadletters import UNREADABLE
 from dovecote.delivery import Deliveries
 from dovecote.errors import BudgetError, ConflictError, ModelError, TooLargeError, UnavailableError
@@ -140,6 +140,13 @@ async def test_a_last_stop_tells_no_reasons_of_its_own() -> None:
     subscription = _subscription(_raising(UnavailableError("away")), dead_letter=False)
     assert await deliveries.deliver(subscription, MESSAGE.to_cloudevent()) == "RETRY"
     assert reasons() == []
+
+
+async def test_a_last_stop_loses_nothing_whatever_a_messages_mode() -> None:
+    deliveries, _ = _deliveries()
+    subscription = _subscription(_raising(UnavailableError("away")), dead_letter=False)
+    once = MESSAGE.model_copy(update={"delivery": DeliveryMode.AT_MOST_ONCE})
+    assert await deliveries.deliver(subscription, once.to_cloudevent()) == "RETRY"
 
 
 async def test_nothing_is_given_up_while_its_reason_cannot_be_told(caplog: pytest.LogCaptureFixture) -> None:

@@ -11,7 +11,7 @@ from pydantic_core import from_json
 from dovecote import App, Message, MessageType, topics
 from dovecote.codec import Claims, Codec, Compression
 from dovecote.codec.encryption import Encryption
-from dovecote.errors import ConfigurationError, InvalidInputError
+from dovecote.errors import ConfigurationError, InvalidInputError, UnavailableError
 from dovecote.ports import Subscription
 from dovecote.settings import Settings
 from dovecote.testing import MEMORY, MemoryCrypto, MemoryState, Network
@@ -101,6 +101,19 @@ async def test_a_dead_letter_whose_key_is_gone_stays_encrypted_and_can_be_handed
     dead = await _codec(new=NEW).decode(GRAVE, event)
     assert dead.content == event["data_base64"]
     assert await _codec(old=OLD).reopen(dead) == message
+
+
+async def test_a_dead_letter_is_kept_while_the_keys_are_away_and_can_be_opened_later() -> None:
+    class Away(MemoryCrypto):
+        async def decrypt(self, data: bytes) -> bytes:
+            raise UnavailableError(f"{len(data)} bytes wait for the key")
+
+    message = full_message()
+    codec = _codec("new", new=NEW)
+    event = await _sent(codec, message)
+    dead = await Codec([Encryption(Away({}), "")]).decode(GRAVE, event)
+    assert dead.content == event["data_base64"]
+    assert await codec.reopen(dead) == message
 
 
 async def test_an_app_whose_key_is_missing_does_not_start_and_says_which() -> None:

@@ -112,7 +112,7 @@ class Codec:
             return event
         try:
             return await self._opened(event)
-        except InvalidInputError:
+        except DovecoteError:  # `reopen` may do it later
             return event
 
 
