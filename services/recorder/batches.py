@@ -9,7 +9,11 @@ T = TypeVar("T")
 
 
 class Batches(Generic[T]):
-    """Gathers items, and has them written: one write for a key at a time."""
+    """Gathers items, and has them written: one write for a key at a time.
+
+    A write that comes to its end in several steps takes off its list what it has written; if it raises, only what
+    is left is written with the next one.
+    """
 
     def __init__(self, write: Callable[[str, list[T]], Awaitable[None]]) -> None:
         self._write = write
@@ -17,15 +21,34 @@ class Batches(Generic[T]):
         self._writing: dict[str, asyncio.Lock] = {}
 
     async def add(self, key: str, item: T) -> None:
-        """Return when the item is written. What a write raises is raised, and its items wait for the next one."""
+        """Return when the item is written. What its write raises is raised, and the item is the caller's again."""
         self._waiting[key].append(item)
-        lock = self._writing.setdefault(key, asyncio.Lock())
-        async with lock:
-            if items := self._waiting.pop(key, None):
-                try:
-                    await self._write(key, items)
-                except BaseException:
-                    self._waiting[key] = items + self._waiting[key]
-                    raise
-            if key not in self._waiting:
-                self._writing.pop(key, None)
+        try:
+            async with self._writing.setdefault(key, asyncio.Lock()):
+                if _has(self._waiting[key], item):
+                    await self._write_with(key, item)
+                if not self._waiting[key]:
+                    self._writing.pop(key, None)
+        finally:
+            if left := _without(self._waiting.pop(key, []), item):
+                self._waiting[key] = left
+
+    async def _write_with(self, key: str, item: T) -> None:
+        items = self._waiting.pop(key)
+        try:
+            await self._write(key, items)
+        except BaseException as error:
+            self._waiting[key] = items + self._waiting[key]
+            # If this one is written, the error is for those that are not, and they will meet it themselves.
+            if _has(items, item) or not isinstance(error, Exception):
+                raise
+
+
+def _has(items: list[T], item: T) -> bool:
+    return any(one is item for one in items)
+
+
+def _without(items: list[T], item: T) -> list[T]:
+    """The items without that one, if it is there; one that is there twice was added twice."""
+    place = next((at for at, one in enumerate(items) if one is item), len(items))
+    return items[:place] + items[place + 1 :]

@@ -83,6 +83,8 @@ class DeadLetters:
                 letter = DeadLetter.model_validate(item.value) if item else DeadLetter(id=one)
                 if letter.number == number:
                     page.rows += filter(wanted.fits, map(letter.row, letter.open))
+                elif letter.number is not None or not letter.open:
+                    await self._index.remove(number)  # it was left there by who could not finish
                 if len(page.rows) >= wanted.limit:
                     return page
             looked += 1
@@ -95,11 +97,12 @@ class DeadLetters:
         number = await self._index.add(letter.id)
 
         def numbered(row: Any) -> JsonValue:
-            return None if row["number"] is not None else {**row, "number": number}
+            needless = row["number"] is not None or not DeadLetter.model_validate(row).open
+            return None if needless else {**row, "number": number}
 
         numbered_letter = await self._write(letter.id, numbered)
         if numbered_letter.number != number:
-            await self._index.remove(number)  # somebody else was first
+            await self._index.remove(number)  # somebody else was first, or has acted on it
         return numbered_letter
 
     async def _leave(self, letter: DeadLetter, number: int) -> None:

@@ -101,7 +101,7 @@ class EventLog:
                     page.events.append(StreamedEvent(position=page.position, message=events[place]))
                 if len(page.events) == limit:
                     return True
-            if number < last:
+            if number < last or item is None:
                 page.position = (number + 1) * _STRIDE
         return numbers.stop <= last
 
@@ -121,7 +121,8 @@ class EventLog:
                     await state.write(Write(_key(number), value, etag=item.etag, ttl=_KEPT))
                 except ConflictError:
                     continue
-            if messages := left:
+            messages[:] = left
+            if messages:
                 await self._advance(number)
 
     async def _advance(self, number: int) -> None:
@@ -142,7 +143,9 @@ class EventLog:
     async def _end(self) -> int:
         last = await self._last()
         item = await self._app.running.ports.state.get(_key(last))
-        return max(last, 0) * _STRIDE + (len(_Chunk.model_validate(item.value).events) if item else 0)
+        if item is None:  # there was none yet, or it is forgotten by the store
+            return (last + 1) * _STRIDE
+        return last * _STRIDE + len(_Chunk.model_validate(item.value).events)
 
     def _router(self) -> APIRouter:
         router = APIRouter()

@@ -62,12 +62,10 @@ class Index:
             yield [(at, ids[at]) for at in sorted(ids, reverse=True) if number is None or at < number]
 
     async def _add(self, _: str, entries: list[_Entry]) -> None:
-        left = [entry for entry in entries if entry.number < 0]
-        while left:
+        while entries:
             last = (await self._pages()).numbers[-1]
-            taken = await self._append(last, left)
-            left = left[taken:]
-            if left:
+            del entries[: await self._append(last, entries)]
+            if entries:
                 await self._open_after(last)
 
     async def _append(self, page_number: int, entries: list[_Entry]) -> int:

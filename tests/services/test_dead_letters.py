@@ -1,7 +1,7 @@
 """The recorder's dead letters: what it keeps of each consumer, how it lists them, what can be done with them."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from typing import Any
 
@@ -297,15 +297,30 @@ async def test_a_listing_costs_the_same_after_many_letters_were_handled(office: 
 class FailingState(CountingState):
     """A state store that is away for a while."""
 
-    def __init__(self, state: State, times: int) -> None:
+    def __init__(self, state: State, times: int, fits: Callable[[Write], bool] = lambda _: True) -> None:
         super().__init__(state)
         self.times = times
+        self._fits = fits
 
     async def write(self, *writes: Write) -> None:
-        if self.times:
+        if self.times and all(map(self._fits, writes)):
             self.times -= 1
             raise UnavailableError("the store is away")
         await super().write(*writes)
+
+
+async def test_what_was_numbered_for_nothing_leaves_the_index_when_it_is_listed(office: Office) -> None:
+    def numbers(write: Write) -> bool:
+        return isinstance(write.value, dict) and write.value.get("number") is not None
+
+    running = recorder.state.dovecote.running
+    state = running.ports.state = FailingState(running.ports.state, times=2, fits=numbers)
+    message = await office.send(letter(), ann=[Reject("no")])
+    assert not state.times
+    assert [row.id for row in await office.ls()] == [message.id]
+    page = office.net.state("recorder").values()["index:deadletters:0"]
+    assert (page["count"], len(page["ids"])) == (3, 1)
+    assert [row.id for row in await office.ls()] == [message.id]
 
 
 async def test_letters_of_one_idempotency_key_are_all_kept(office: Office) -> None:

@@ -1,7 +1,7 @@
 """Event streams: by type, from where the consumer of a cursor has got to, once the event is done."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,6 +10,8 @@ import pytest
 import pytest_asyncio
 
 from dovecote import App, Message, MessageType, TaskEvent, topics
+from dovecote.errors import UnavailableError
+from dovecote.ports import Item, State, Write
 from dovecote.streaming import LEASE, EventStream
 from dovecote.testing import Clock, Network
 from services.recorder import eventlog
@@ -182,6 +184,68 @@ async def test_a_stream_goes_on_after_events_that_are_kept_no_more_and_says_so(
     await watch.net.state("recorder").delete("eventlog:0")
     assert await watch.read(1, cursor="slow") == ["100"]
     assert "events that are kept no more" in caplog.text
+
+
+async def test_after_a_week_without_events_a_stream_says_once_that_they_are_gone(
+    watch: Watch, caplog: pytest.LogCaptureFixture
+) -> None:
+    await watch.tell("a", "b")
+    await watch.net.state("recorder").delete("eventlog:0")
+    log = eventlog.EventLog(App("recorder"))
+    log._app = recorder.state.dovecote
+    gone = await log.read(1, frozenset(), 10, 0)
+    assert (gone.events, gone.gone) == ([], True)
+    assert gone.position == (await log.read(None, frozenset(), 10, 0)).position
+    assert not (await log.read(gone.position, frozenset(), 10, 0)).gone
+    await watch.tell("c")
+    page = await log.read(gone.position, frozenset(), 10, 0)
+    assert ([_name(event.message) for event in page.events], page.gone) == (["c"], False)
+
+
+async def test_events_are_kept_once_though_a_write_fails_at_the_end_of_a_chunk() -> None:
+    teller = App("recorder")
+    log = eventlog.EventLog(teller)
+    events = [Message(type=MessageType.EVENT, sender="tests", content={"event": str(one)}) for one in range(250)]
+
+    async def keep(event: Message) -> None:
+        while True:
+            try:
+                return await log.append(event)
+            except UnavailableError:
+                await asyncio.sleep(0)
+
+    async with Network([teller]):
+        state = teller.running.ports.state = FailingState(teller.running.ports.state, "eventlog:1", "eventlog:2")
+        async with asyncio.timeout(20):
+            await asyncio.gather(*map(keep, events))
+        assert not state.failing
+        page = await log.read(0, frozenset(), 1000, 0)
+        assert sorted(event.message.id for event in page.events) == sorted(event.id for event in events)
+
+
+class FailingState:
+    """A state store that fails once at a write of events to each of those keys, and lets others come in between."""
+
+    def __init__(self, state: State, *failing: str) -> None:
+        self._state = state
+        self.failing = {*failing}
+
+    async def get(self, key: str) -> Item | None:
+        await asyncio.sleep(0)
+        return await self._state.get(key)
+
+    async def get_many(self, keys: Sequence[str]) -> dict[str, Item]:
+        return await self._state.get_many(keys)
+
+    async def write(self, *writes: Write) -> None:
+        for write in writes:
+            if write.key in self.failing and not write.create:
+                self.failing.remove(write.key)
+                raise UnavailableError("the store is away")
+        await self._state.write(*writes)
+
+    async def delete(self, key: str) -> None:
+        await self._state.delete(key)
 
 
 async def test_two_recorders_keep_every_event_once() -> None:
