@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 from http import HTTPStatus
@@ -27,6 +27,7 @@ from dovecote.guard import Guard
 from dovecote.inbox import Inbox
 from dovecote.logtopics import LogPublisher
 from dovecote.mailbox import Mailbox
+from dovecote.matching import condition_of
 from dovecote.messages import Message, MessageType, new_id
 from dovecote.metrics import MeasuredBus, Metrics
 from dovecote.modes import in_its_mode
@@ -46,6 +47,13 @@ Lifespan = Callable[[], contextlib.AbstractAsyncContextManager[None]]
 Connect = Callable[["App", FastAPI, Settings], contextlib.AbstractAsyncContextManager[Ports]]
 
 
+def checked_name(name: str, what: str = "app name") -> str:
+    """A name that may be an app-id; ConfigurationError if it is none."""
+    if not name.replace("-", "").isalnum() or not name.islower():
+        raise ConfigurationError(f"{what} {name!r} is not an app-id", mend="use lower-case letters, digits and -")
+    return name
+
+
 class App:
     """One microservice: its name is its app-id.
 
@@ -63,11 +71,7 @@ class App:
         description: str = "",
         requests: bool = False,
     ) -> None:
-        if not name.replace("-", "").isalnum() or not name.islower():
-            raise ConfigurationError(
-                f"app name {name!r} is not an app-id", mend="use lower-case letters, digits and -"
-            )
-        self.name = name
+        self.name = checked_name(name)
         self.kind = kind
         self.capabilities = [*capabilities]
         self.description = description
@@ -91,7 +95,7 @@ class App:
         if requests:
             self.requests.open()
 
-    def subscribe(
+    def subscribe(  # noqa: PLR0913 - what may be said of a subscription
         self,
         topic: str,
         *,
@@ -99,13 +103,25 @@ class App:
         default_type: MessageType = MessageType.EVENT,
         dead_letter: bool = True,
         raw: bool = False,
+        match: str = "",
+        priority: int = 0,
     ) -> Callable[[H], H]:
-        """Make the decorated async function the handler of a topic; returns the function itself."""
+        """Make the decorated async function the handler of a topic; returns the function itself.
+
+        With `match`, a CEL expression about `event` (dovecote.matching), it takes what that holds for.
+        Several handlers of a topic are asked in the order of their `priority`; one without `match` takes the rest,
+        and without such a one the rest is not for this app.
+        """
+        if match:
+            condition_of(match)
 
         def add(handler: H) -> H:
             # At its last stop a message is not handled but kept: whatever its mode, and whatever has its key.
             taken = in_its_mode(topic, handler, lambda: self.running.ports.state) if dead_letter else handler
-            subscription = Subscription(topic, self.tap.handler(topic, taken), bulk, default_type, dead_letter, raw)
+            seen = self.tap.handler(topic, taken)
+            subscription = Subscription(
+                topic, seen, bulk, default_type, dead_letter, raw, match=match, priority=priority
+            )
             self.subscriptions += subscription.in_each_lane()
             return handler
 
@@ -207,6 +223,15 @@ class Running:
             tools=app.tools,
             lease=settings.lease,
         )
+
+    @contextlib.contextmanager
+    def working(self) -> Iterator[None]:
+        """Count as work under way while the block runs: the lease tells how much there is."""
+        self.registration.load += 1
+        try:
+            yield
+        finally:
+            self.registration.load -= 1
 
     async def missing(self) -> list[str]:
         """What keeps the app from taking work."""

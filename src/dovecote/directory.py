@@ -29,7 +29,8 @@ PresenceState = Literal["online", "offline - ungraceful disconnect", "offline - 
 class Registration(BaseModel):
     """One replica of an app: what it is called, what it can do, and until when that holds.
 
-    `lease` is in seconds. A `service` is an app that neither agents nor plans look for.
+    `lease` is in seconds. A `service` is an app that neither agents nor plans look for. `load` is how much work was
+    under way when the lease was renewed.
     """
 
     app_id: str
@@ -39,6 +40,7 @@ class Registration(BaseModel):
     capabilities: list[str]
     tools: list[ToolSpec] = []
     lease: float
+    load: int = 0
 
 
 class Presence(BaseModel):

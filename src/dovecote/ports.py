@@ -28,7 +28,8 @@ class Subscription:
     `bulk` trades a few milliseconds of waiting for throughput: for topics that pile up. `default_type`
     is what a plain JSON message from a client that knows nothing of Dovecote counts as. `raw` takes whatever
     is published to the topic, not only CloudEvents and JSON objects; it cannot be had in bulk. `urgent` is
-    which of the topic's lanes it takes; handlers know the topic only.
+    which of the topic's lanes it takes; handlers know the topic only. With `match` it takes what that condition
+    holds for only (dovecote.matching); of several subscriptions the one with the smallest `priority` comes first.
     """
 
     topic: str
@@ -38,8 +39,15 @@ class Subscription:
     dead_letter: bool = True
     raw: bool = False
     urgent: bool = False
+    match: str = ""
+    priority: int = 0
 
     def __post_init__(self) -> None:
+        if self.match and (self.raw or self.bulk):
+            raise ConfigurationError(
+                f"topic {self.topic!r} is subscribed with a condition and raw or in bulk",
+                mend="leave one of the two out: what is raw has no fields, and a bulk one way",
+            )
         if self.raw and self.bulk:
             raise ConfigurationError(
                 f"topic {self.topic!r} is subscribed raw and in bulk", mend="choose one of the two"

@@ -16,7 +16,7 @@ from dovecote.ports import Subscription
 from tests.contracts.conftest import Kit
 from tests.support.eventually import eventually
 from tests.support.messages import full_message
-from tests.support.probe import ASKS, HEAP, NEWS, Probe
+from tests.support.probe import ASKS, HEAP, NEWS, RULED, Probe
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(120)]
 CLOUD_EVENT = "application/cloudevents+json"
@@ -211,6 +211,24 @@ async def test_bare_content_that_is_refused_is_a_dead_letter_with_its_reason(kit
     (dead,) = await eventually(lambda: kit.alpha.dead[message_id], "the dead letter")
     (reason,) = await eventually(lambda: kit.alpha.reasons[message_id], "the reason")
     assert (dead.content, reason["reason"]) == (content, "not for me")
+
+
+@pytest.mark.promise("AOS-22")
+async def test_a_message_goes_to_the_handler_whose_condition_holds_and_to_no_other(kit: Kit) -> None:
+    large = Message(type=MessageType.TASK, sender="tests", content={"n": 11})
+    task = Message(type=MessageType.TASK, sender="tests", content={"n": 10})
+    event = Message(type=MessageType.EVENT, sender="tests", content={"kind": "x"})
+    nobodys = Message(type=MessageType.QUERY, sender="tests", content={})
+    unasked = Message(type=MessageType.EVENT, sender="tests", content={})
+    for message in (nobodys, unasked, large, task, event):
+        await kit.alpha.ports.bus.publish(RULED, message)
+    keys = (f"large {large.id}", f"task {task.id}", event.id)
+    await eventually(lambda: all(kit.alpha.seen[key] for key in keys), "each at its handler")
+    await eventually(lambda: kit.alpha.dead[unasked.id], "the dead letter of what has no such field")
+    for message in (nobodys, unasked, large, task):
+        assert kit.alpha.seen[message.id] == []
+    assert kit.alpha.seen[f"task {large.id}"] == []
+    assert kit.alpha.dead[nobodys.id] == []
 
 
 async def test_a_topic_can_be_listened_to_while_the_app_runs(kit: Kit) -> None:

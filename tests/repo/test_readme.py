@@ -8,9 +8,8 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +21,10 @@ from fastapi import FastAPI
 from deploy.local.progress import Progress
 from deploy.local.runfile import App, load_run_file
 from deploy.local.runtime import get_runtime
-from dovecote import Agent, Message, MessageType, Orchestrator, Tools
+from dovecote import Agent, Orchestrator, Tools
 from dovecote import App as Service
-from dovecote.errors import NotFoundError
-from dovecote.testing import Network
-from dovecote.topics import DEAD_LETTERS
-from services.directory.main import app as directory
 from tests.support.checkout import processes_of
-from tests.support.eventually import eventually
+from tests.support.pages import blocks, load
 from tests.support.waiting import wait_until
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -67,18 +62,13 @@ WALKED_BY = {
 }
 
 
-def blocks(language: str, text: str = README) -> list[str]:
-    """The code blocks of a language."""
-    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
-
-
 def after(command: str) -> str:
     """The output that is shown below a command."""
     return blocks("text", README.partition(f"{command}\n```\n")[2])[0]
 
 
 def test_every_command_is_walked_by_a_test() -> None:
-    commands = [line for block in blocks("sh") for line in block.splitlines()]
+    commands = [line for block in blocks("sh", README) for line in block.splitlines()]
     assert sorted(commands) == sorted(WALKED_BY)
     for test in WALKED_BY.values():
         file, _, name = test.partition("::")
@@ -239,81 +229,22 @@ def test_make_run_takes_another_broker(shell: Shell) -> None:
     assert shell.code() == before
 
 
-def load(text: str, name: str, folder: Path) -> Any:
-    """The module that a Python block of the README is."""
-    path = folder / f"{name}.py"
-    path.write_text(text)
-    spec = importlib.util.spec_from_file_location(f"readme_{name}", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
 def test_the_examples_of_a_tool_and_an_agent_are_apps(tmp_path: Path) -> None:
-    tool, agent = (load(text, f"example{number}", tmp_path) for number, text in enumerate(blocks("python")[:2]))
+    tool, agent = (
+        load(text, f"example{number}", tmp_path) for number, text in enumerate(blocks("python", README)[:2])
+    )
     assert tool.temperature("roof") == 12.5
     assert isinstance(tool.app, FastAPI)
     assert isinstance(agent.app, FastAPI)
     assert agent.agent.name == "critic"
 
 
-async def test_the_example_of_a_clerk_takes_what_is_sent_to_it(tmp_path: Path) -> None:
-    [text] = blocks("python", README.partition("## Take messages when you want to\n")[2].partition("\n## ")[0])
-    clerk, sender = load(text, "clerk", tmp_path), Service("sender")
-    async with Network([clerk.clerk, sender]) as net:
-        await sender.bus.send("clerk", {"form": 17})
-        await sender.bus.send("clerk", "nonsense")
-        await net.bus.settled()
-        for _ in range(2):
-            await clerk.work()
-        stats = await clerk.mailbox.stats()
-    assert (stats.depth, stats.acknowledged, stats.dead) == (0, 1, 1)
-
-
-@pytest.mark.promise("AOS-19")
-async def test_the_example_of_a_conversation_keeps_what_is_said_and_tells_the_newest(tmp_path: Path) -> None:
-    [text] = blocks("python", README.partition("## Keep a conversation\n")[2].partition("\n## ")[0])
-    example = load(text, "minutes", tmp_path)
-    async with Network([directory, example.minutes]) as net:
-        for number in [3, *range(20)]:
-            said = Message(
-                id=f"m-{number}",
-                type=MessageType.EVENT,
-                sender="ann",
-                content=f"{number}",
-                conversation_id="monday",
-            )
-            await net.bus.publish("meetings/said", said)
-        aside = Message(type=MessageType.EVENT, sender="ann", content="to nobody")
-        await net.bus.publish("meetings/said", aside)
-        await eventually(lambda: net.bus.events(DEAD_LETTERS), "what belongs to no meeting")
-
-        async def told(tokens: int) -> Any:
-            return await net.invoke("minutes", f"meetings/monday?tokens={tokens}", verb="GET")
-
-        async def all_kept() -> bool:
-            with suppress(NotFoundError):
-                return len(await told(2000)) >= 20
-            return False
-
-        await eventually(all_kept, "what was said")
-        assert sorted(await told(2000)) == sorted(f"ann: {number}" for number in range(20))
-        assert len(await told(14)) == 2
-
-
-@pytest.mark.promise("AOS-06", "AOS-07")
-async def test_the_example_of_asking_gets_its_answers(tmp_path: Path) -> None:
-    [text] = [block for block in blocks("python") if "bus.request" in block]
-    example = load(text, "asking", tmp_path)
-    async with Network([example.shop, example.desk]):
-        assert [await example.buy("tea") for _ in range(2)] == [(250, 2), (250, 4)]
-
-
 def test_the_example_of_a_row_fits_the_run_file_and_takes_nobodys_ports() -> None:
-    [row] = [App.model_validate(rows[0]) for rows in map(yaml.safe_load, blocks("yaml")) if isinstance(rows, list)]
+    [row] = [
+        App.model_validate(rows[0])
+        for rows in map(yaml.safe_load, blocks("yaml", README))
+        if isinstance(rows, list)
+    ]
     apps = load_run_file(CHECKOUT / "dapr.yaml").apps
     taken = {port for app in apps for port in app.ports}
     assert taken.isdisjoint(row.ports)

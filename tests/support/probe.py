@@ -17,6 +17,7 @@ from tests.support.probe_workflows import WORKFLOWS
 NEWS = "contract/news"
 HEAP = "contract/heap"
 ASKS = "contract/asks"
+RULED = "contract/ruled"
 
 
 class Parcel(BaseModel):
@@ -40,6 +41,9 @@ class Probe:
         self.app.subscribe(ASKS, default_type=MessageType.QUERY, raw=True)(self._take)
         self.app.bus.subscribe()(self._answer)
         Commands(self.app).command(self.add)
+        self.app.subscribe(RULED, match='event.type == "task"', priority=2)(self._task)
+        self.app.subscribe(RULED, match="has(event.data.n) && event.data.n > 10", priority=1)(self._large)
+        self.app.subscribe(RULED, match='event.type == "event" && event.data.kind == "x"', priority=3)(self._take)
         if collects_failures:
             self.app.subscribe(topics.DEAD_LETTERS, dead_letter=False, raw=True)(self._bury)
             self.app.subscribe(topics.FAILURES, dead_letter=False)(self._explain)
@@ -65,6 +69,12 @@ class Probe:
         call.state.put("sum", total)
         self.sums.append(total)
         return total
+
+    async def _task(self, message: Message) -> None:
+        self.seen[f"task {message.id}"].append(message)
+
+    async def _large(self, message: Message) -> None:
+        self.seen[f"large {message.id}"].append(message)
 
     async def _bury(self, message: Message) -> None:
         self.dead[message.id].append(message)

@@ -16,6 +16,7 @@ from starlette.routing import Route
 from dovecote import topics
 from dovecote.classes import class_of
 from dovecote.delivery import Status
+from dovecote.matching import in_lanes
 from dovecote.messages import read_payload
 from dovecote.ports import Subscription
 from dovecote.topics import Capabilities
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 BULK_MESSAGES: Final = 100
 BULK_WAIT_MS: Final = 5
+_UNMATCHED: Final = "/deliveries/unmatched"
 # The sidecar hands over what was published, in base64; else it wants CloudEvents, and gives up what is no object.
 RAW: Final = {"rawPayload": "true"}
 
@@ -60,13 +62,15 @@ class Inbound(DaprApp):
             endpoint = self._bulk(subscription) if subscription.bulk else self._single(subscription)
             # First in the list: the router tries routes in order, and these are the hot ones.
             api.router.routes.insert(0, Route(_route(number), endpoint, methods=["POST"]))
+        api.router.routes.append(Route(_UNMATCHED, _not_for_us, methods=["POST"]))
 
     async def _get_subscriptions(self) -> list[dict[str, Any]]:
         """What the sidecar is to subscribe to, in the active broker's spelling."""
         broker = await self._capabilities()
         rows = []
-        for number, wanted in enumerate(self._wanted):
-            row: dict[str, Any] = {"pubsubname": wanted.lane.component, "route": _route(number)}
+        for lane, rules in in_lanes(self._wanted).items():
+            wanted = rules[0]
+            row: dict[str, Any] = {"pubsubname": lane.component, **self._routing(rules)}
             if wanted.dead_letter and class_of(wanted.topic).qos:
                 row["deadLetterTopic"] = broker.spell(topics.DEAD_LETTERS)
             if wanted.raw:
@@ -79,6 +83,18 @@ class Inbound(DaprApp):
                 }
             rows += [{**row, "topic": topic} for topic in broker.subscriptions(wanted.lane.topic, self._name)]
         return rows
+
+    def _routing(self, rules: list[Subscription]) -> dict[str, Any]:
+        """The route of what comes in a lane, or the rules by which the sidecar chooses one."""
+        paths = [_route(self._wanted.index(rule)) for rule in rules]
+        if not rules[0].match:
+            return {"route": paths[0]}
+        # The sidecar would make dead letters of what no rule takes.
+        default = _UNMATCHED if rules[-1].match else paths[-1]
+        chosen = [
+            {"match": rule.match, "path": path} for rule, path in zip(rules, paths, strict=True) if rule.match
+        ]
+        return {"routes": {"rules": chosen, "default": default}}
 
     def _single(self, subscription: Subscription) -> Callable[[Request], Awaitable[Response]]:
         async def deliver(request: Request) -> Response:
@@ -110,6 +126,10 @@ class Inbound(DaprApp):
 
 def _route(number: int) -> str:
     return f"/deliveries/{number}"
+
+
+async def _not_for_us(_: Request) -> Response:
+    return _json({"status": "SUCCESS"})
 
 
 def _json(value: object) -> Response:

@@ -13,8 +13,9 @@ from pydantic_core import from_json, to_json
 
 from dovecote.classes import Lane, is_urgent, lane_of
 from dovecote.codec import PLAIN, Codec
-from dovecote.delivery import Deliveries
-from dovecote.errors import BatchError, UnavailableError
+from dovecote.delivery import Deliveries, Status
+from dovecote.errors import BatchError, InvalidInputError, UnavailableError
+from dovecote.matching import in_lanes, matching
 from dovecote.messages import Message
 from dovecote.ports import Subscription
 from dovecote.testing.state import MemoryState
@@ -44,9 +45,18 @@ class _Held:
 
 @dataclass(eq=False)
 class _Member:
-    subscription: Subscription
+    rules: list[Subscription]  # those of one lane, as they are tried
     deliveries: Deliveries
     under_way: set[asyncio.Task[None]] = field(default_factory=set)
+
+    async def handle(self, event: Any) -> Status:
+        """Hand an event to the subscription that it is for, as the sidecar does."""
+        try:
+            rule = matching(self.rules, event)
+        except InvalidInputError as error:
+            log.error("%s: %s", self.rules[0].topic, error)  # noqa: TRY400 - the cause is no bug
+            return "DROP"
+        return await self.deliveries.deliver(rule, event) if rule else "SUCCESS"
 
 
 @dataclass
@@ -143,13 +153,13 @@ class MemoryBus(CodedBus):
     def join(self, app_id: str, subscriptions: Sequence[Subscription], deliveries: Deliveries) -> Membership:
         """Let a replica of an app consume, until it leaves."""
         places = []
-        for subscription in subscriptions:
-            lane = MEMORY.spell(subscription.lane.topic)
+        for way, rules in in_lanes(subscriptions).items():
+            lane = MEMORY.spell(way.topic)
             groups = self._groups[lane]
             if app_id not in groups:
-                logged = self._log[MEMORY.spell(subscription.topic)]
+                logged = self._log[MEMORY.spell(rules[0].topic)]
                 groups[app_id] = _Group(deque(_Held(event) for taken, event in logged if taken == lane))
-            member = _Member(subscription, deliveries)
+            member = _Member(rules, deliveries)
             groups[app_id].members.append(member)
             places.append((groups[app_id], member))
             self._hand_out(groups[app_id])
@@ -200,7 +210,7 @@ class MemoryBus(CodedBus):
 
     async def _deliver(self, group: _Group, member: _Member, held: _Held) -> None:
         try:
-            status = await member.deliveries.deliver(member.subscription, from_json(held.event))
+            status = await member.handle(from_json(held.event))
         except asyncio.CancelledError:
             self._return(group, held)
             raise
@@ -213,12 +223,10 @@ class MemoryBus(CodedBus):
                 self._hand_to(group, member, held)
             else:
                 self._return(group, held)
-        elif member.subscription.dead_letter:
+        elif member.rules[0].dead_letter:
             self._take(DEAD_LETTERS, lane_of(DEAD_LETTERS), held.event)
         else:
-            log.warning(
-                "an event on %s is dropped: its subscription has no dead letters", member.subscription.topic
-            )
+            log.warning("an event on %s is dropped: its subscription has no dead letters", member.rules[0].topic)
 
     def _return(self, group: _Group, held: _Held) -> None:
         group.waiting.append(held)

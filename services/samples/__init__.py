@@ -1,0 +1,1 @@
+"""Samples: one small program for each use of messages, which `python -m services.samples NAME` runs in memory."""
