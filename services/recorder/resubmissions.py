@@ -17,7 +17,14 @@ from dovecote.deadletters import (
     Reason,
     Standing,
 )
-from dovecote.errors import AgentUnavailableError, ConflictError, DovecoteError, InvalidInputError, NotFoundError
+from dovecote.errors import (
+    AgentUnavailableError,
+    ConflictError,
+    DovecoteError,
+    InvalidInputError,
+    NotFoundError,
+    UnavailableError,
+)
 from dovecote.messages import now
 from services.recorder.deadletters import DeadLetters
 
@@ -109,10 +116,14 @@ class Resubmissions:
     async def _release(self, message_id: str, consumer: str, error: DovecoteError) -> None:
         def change(letter: DeadLetter) -> None:
             standing = letter.consumers[consumer]
-            standing.claimed = None
-            standing.notes.append(Note(at=now(), what="failed", text=f"{type(error).__name__}: {error}"))
             if isinstance(error, _NOT_REACHED):
                 standing.resubmissions -= 1
+                standing.notes.pop()  # that it was resubmitted, since nothing else is noted meanwhile
+            else:
+                standing.notes.append(Note(at=now(), what="failed", text=f"{type(error).__name__}: {error}"))
+            # Of what did not answer in time it is not known whether it goes on: the claim then runs out.
+            if isinstance(error, _NOT_REACHED) or not isinstance(error, UnavailableError):
+                standing.claimed = None
 
         await self._letters.change(message_id, change)
 
@@ -134,7 +145,7 @@ class Resubmissions:
 
 
 def _refuse_while_claimed(message_id: str, standing: Standing) -> None:
-    if standing.claimed and standing.claimed > now():
+    if standing.is_claimed(now()):
         raise ConflictError(
             f"dead letter {message_id!r} is being resubmitted", mend="wait until that is over, and look at it again"
         )

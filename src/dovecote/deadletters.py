@@ -58,6 +58,10 @@ class Standing(BaseModel):
     claimed: datetime | None = None
     notes: list[Note] = []
 
+    def is_claimed(self, at: datetime) -> bool:
+        """Whether a resubmission is under way."""
+        return self.claimed is not None and self.claimed > at
+
     def turn(self, state: State, at: datetime) -> None:
         """Come into another state."""
         if state != self.state:
@@ -117,8 +121,8 @@ class DeadLetter(BaseModel):
         for standing in self.consumers.values():
             if standing.state == "failing":
                 standing.turn("open", at)
-        if first and not self.open:
-            self.consumers[UNKNOWN] = Standing(state="open", since=at)
+        if first:
+            self._ask_who(at)
 
     def fail(self, reason: Reason, at: datetime) -> None:
         """Join the reason of a failed attempt, or the news that a later one succeeded, in any order."""
@@ -127,13 +131,13 @@ class DeadLetter(BaseModel):
         told = reason.at or at
         standing = self.consumers.setdefault(reason.consumer, Standing(state="failing", since=told))
         if reason.verdict == "SUCCESS":
-            if not self._rejected(reason.consumer):
-                standing.turn("handled", told)
+            self._recover(reason.consumer, standing, told)
             return
-        self.consumers.pop(UNKNOWN, None)
         self.reasons.append(reason)
         if standing.state in {"handled", "discarded"} and told <= standing.since:
             return  # it was on its way while the letter came to its end
+        if UNKNOWN in self.open and not self.consumers[UNKNOWN].is_claimed(at):
+            del self.consumers[UNKNOWN]
         if reason.verdict == "DROP" or self.given_up:
             standing.turn("open", told)
         elif standing.state != "open":
@@ -179,8 +183,19 @@ class DeadLetter(BaseModel):
             f"message {self.id!r} is a dead letter of several consumers: {', '.join(self.open)}", mend="name one"
         )
 
-    def _rejected(self, consumer: str) -> bool:
-        return any(one.verdict == "DROP" and one.consumer == consumer for one in self.reasons)
+    def _recover(self, consumer: str, standing: Standing, at: datetime) -> None:
+        """Join the news that a consumer has handled it: so it was another who gave it up, if somebody did."""
+        if any(one.verdict == "DROP" and one.consumer == consumer for one in self.reasons):
+            return
+        was_open = standing.state == "open"
+        standing.turn("handled", at)
+        if was_open:
+            self._ask_who(at)
+
+    def _ask_who(self, at: datetime) -> None:
+        """Leave it to somebody to say who gave it up, if nobody is known to have."""
+        if not self.open:
+            self.consumers.setdefault(UNKNOWN, Standing(state="open", since=at))
 
 
 class DeadLetterFilter(BaseModel):

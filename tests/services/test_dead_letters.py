@@ -1,16 +1,16 @@
 """The recorder's dead letters: what it keeps of each consumer, how it lists them, what can be done with them."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 
 import pytest
 import pytest_asyncio
 
-from dovecote import DeliveryMode, MessageType, Reject, topics
+from dovecote import MessageType, Reject, topics
 from dovecote.deadletters import DeadLetterRow
-from dovecote.delivery import failure_of, handled_after
+from dovecote.delivery import failure_of
 from dovecote.effects import Effects
 from dovecote.errors import (
     AgentUnavailableError,
@@ -20,8 +20,8 @@ from dovecote.errors import (
     UnavailableError,
 )
 from dovecote.messages import now
-from dovecote.ports import State, Write
-from services.recorder.main import app as recorder
+from services.recorder import deadletters, resubmissions
+from tests.support.eventually import eventually
 from tests.support.office import TOPIC, Office, letter
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -57,23 +57,6 @@ async def test_each_consumer_has_its_own_dead_letter(office: Office) -> None:
     both = await office.send(letter(), ann=[Reject("no")], bob=[Reject("not I")])
     rows = await office.ls()
     assert {(row.consumer, row.reason) for row in rows if row.id == both.id} == {("ann", "no"), ("bob", "not I")}
-
-
-async def test_message_and_reasons_may_come_in_any_order_and_again(office: Office) -> None:
-    message = letter()
-    told = failure_of(message.id, TOPIC, "ann", UnavailableError("away"), attempt=9, verdict="RETRY")
-    other = failure_of(message.id, TOPIC, "bob", UnavailableError("away"), attempt=1, verdict="RETRY")
-    bus = office.net.bus
-    for _ in range(2):
-        await bus.publish(topics.DEAD_LETTERS, message)
-        await bus.settled()
-        await bus.publish(topics.FAILURES, handled_after(message.id, TOPIC, "bob", 1))
-        await bus.publish(topics.FAILURES, told)
-        await bus.settled()
-        await bus.publish(topics.FAILURES, told)
-        await bus.settled()
-    assert [(row.consumer, row.attempts) for row in await office.ls()] == [("ann", 1)]
-    assert other.id != told.id
 
 
 async def test_what_is_tried_again_and_handled_is_no_dead_letter(office: Office) -> None:
@@ -172,6 +155,7 @@ async def test_a_consumer_that_does_not_run_leaves_the_letter_as_it_was(office: 
             await office.act("resubmit", message)
     await office.net.start("ann")
     assert [(row.state, row.resubmissions) for row in await office.ls()] == [("open", 0)]
+    assert (await office.show(message)).consumers["ann"].notes == []
     assert (await office.act("resubmit", message)).state == "handled"
 
 
@@ -184,6 +168,39 @@ async def test_a_consumer_that_no_longer_subscribes_says_so(office: Office) -> N
     with pytest.raises(NotFoundError, match="app 'ann' does not subscribe to topic 'test/gone' any more"):
         await office.act("resubmit", message)
     assert [row.resubmissions for row in await office.ls()] == [0]
+
+
+async def test_who_gave_it_up_may_be_told_while_it_is_resubmitted(office: Office) -> None:
+    message, office.bob.waits = letter(), asyncio.Event()
+    await office.net.bus.publish(topics.DEAD_LETTERS, message)
+    await office.net.bus.settled()
+    acting = asyncio.create_task(office.act("resubmit", message, consumer="bob", topic=TOPIC))
+    await eventually(lambda: office.bob.begun == [message], "bob at work")
+    told = failure_of(message.id, TOPIC, "ann", UnavailableError("away"), attempt=9, verdict="RETRY")
+    await office.net.bus.publish(topics.FAILURES, told)
+    await office.net.bus.settled()
+    office.bob.waits.set()
+    assert (await acting).state == "handled"
+    assert [row.consumer for row in await office.ls()] == ["ann"]
+
+
+async def test_a_letter_that_its_consumer_may_still_handle_is_not_handed_over_again(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    message = await office.send(letter(), ann=[Reject("no")])
+    office.ann.waits = asyncio.Event()
+    monkeypatch.setattr(resubmissions, "_LIMIT", 0.2)
+    with pytest.raises(UnavailableError, match=r"did not answer within 0\.2 s"):
+        await office.act("resubmit", message)
+    for what in ("resubmit", "discard"):
+        with pytest.raises(ConflictError, match="is being resubmitted"):
+            await office.act(what, message)
+    assert office.ann.begun == [message, message]  # from the broker, and then once
+    assert [(row.state, row.resubmissions) for row in await office.ls()] == [("open", 1)]
+    monkeypatch.setattr(deadletters, "now", lambda: now() + timedelta(minutes=3))
+    monkeypatch.setattr(resubmissions, "now", lambda: now() + timedelta(minutes=3))
+    office.ann.waits.set()
+    assert (await office.act("resubmit", message)).state == "handled"
 
 
 async def test_an_expired_letter_is_not_resubmitted(office: Office) -> None:
@@ -259,89 +276,3 @@ async def test_a_listing_goes_through_all_letters_once_newest_first(office: Offi
         await office.act("discard", letter(id=page["rows"][0]["id"]))
         query = f"?limit=40&cursor={page['next']}"
     assert seen == [f"m{number}" for number in reversed(range(count))]
-
-
-class CountingState:
-    """A state store that counts the keys that are read."""
-
-    def __init__(self, state: State) -> None:
-        self._state = state
-        self.read = 0
-
-    async def get(self, key: str) -> Any:
-        self.read += 1
-        return await self._state.get(key)
-
-    async def get_many(self, keys: list[str]) -> Any:
-        self.read += len(keys)
-        return await self._state.get_many(keys)
-
-    async def write(self, *writes: Write) -> None:
-        await self._state.write(*writes)
-
-
-async def test_a_listing_costs_the_same_after_many_letters_were_handled(office: Office) -> None:
-    messages = [letter(id=f"m{number}") for number in range(330)]
-    office.ann.errors.update({message.id: [Reject("no")] for message in messages})
-    await office.net.bus.publish_batch(TOPIC, messages)
-    await office.net.bus.settled()
-    assert len(await office.ls("?limit=100")) == 100
-    await asyncio.gather(*(office.act("discard", message) for message in messages))
-    last = await office.send(letter(), ann=[Reject("no")])
-    running = recorder.state.dovecote.running
-    counting = running.ports.state = CountingState(running.ports.state)
-    assert [row.id for row in await office.ls()] == [last.id]
-    assert counting.read <= 33  # the head, the last page, and the letters in it; not those that were handled
-
-
-class FailingState(CountingState):
-    """A state store that is away for a while."""
-
-    def __init__(self, state: State, times: int, fits: Callable[[Write], bool] = lambda _: True) -> None:
-        super().__init__(state)
-        self.times = times
-        self._fits = fits
-
-    async def write(self, *writes: Write) -> None:
-        if self.times and all(map(self._fits, writes)):
-            self.times -= 1
-            raise UnavailableError("the store is away")
-        await super().write(*writes)
-
-
-async def test_what_was_numbered_for_nothing_leaves_the_index_when_it_is_listed(office: Office) -> None:
-    def numbers(write: Write) -> bool:
-        return isinstance(write.value, dict) and write.value.get("number") is not None
-
-    running = recorder.state.dovecote.running
-    state = running.ports.state = FailingState(running.ports.state, times=2, fits=numbers)
-    message = await office.send(letter(), ann=[Reject("no")])
-    assert not state.times
-    assert [row.id for row in await office.ls()] == [message.id]
-    page = office.net.state("recorder").values()["index:deadletters:0"]
-    assert (page["count"], len(page["ids"])) == (3, 1)
-    assert [row.id for row in await office.ls()] == [message.id]
-
-
-async def test_letters_of_one_idempotency_key_are_all_kept(office: Office) -> None:
-    fields: dict[str, Any] = {"delivery": DeliveryMode.EXACTLY_ONCE, "idempotency_key": "order 7"}
-    sent = [await office.send(letter(**fields), ann=[Reject("no")]) for _ in range(2)]
-    assert {row.id for row in await office.ls()} == {message.id for message in sent}
-    assert [(await office.show(message)).message for message in sent] == sent
-
-
-async def test_a_letter_that_was_to_be_delivered_at_most_once_waits_for_the_store(office: Office) -> None:
-    running = recorder.state.dovecote.running
-    running.ports.state = FailingState(running.ports.state, times=3)
-    message = letter(delivery=DeliveryMode.AT_MOST_ONCE)
-    await office.net.bus.publish(topics.DEAD_LETTERS, message)
-    await office.net.bus.settled()
-    assert (await office.show(message)).message == message
-
-
-async def test_a_letter_waits_until_the_store_takes_it(office: Office) -> None:
-    running = recorder.state.dovecote.running
-    running.ports.state = FailingState(running.ports.state, times=3)
-    message = await office.send(letter(), ann=[Reject("no")])
-    assert [(row.id, row.reason) for row in await office.ls()] == [(message.id, "no")]
-    assert (await office.show(message)).message == message

@@ -1,5 +1,6 @@
 """An office: two apps that fail at the messages they are told to, the recorder, and the gateway."""
 
+import asyncio
 from collections import defaultdict
 from typing import Any
 
@@ -18,15 +19,23 @@ TOPIC = "test/letters"
 
 
 class Clerk:
-    """An app that counts each message, after it has raised the errors that are to come first."""
+    """An app that counts each message, after it has raised the errors that are to come first.
+
+    While it `waits` it goes on with none.
+    """
 
     def __init__(self, name: str) -> None:
         self.app = App(name)
         self.errors: defaultdict[str, list[Exception]] = defaultdict(list)
+        self.begun: list[Message] = []
         self.handled: list[Message] = []
+        self.waits: asyncio.Event | None = None
         self.app.subscribe(TOPIC)(self.take)
 
     async def take(self, message: Message) -> None:
+        self.begun.append(message)
+        if self.waits:
+            await self.waits.wait()
         if self.errors[message.id]:
             raise self.errors[message.id].pop(0)
         effects = Effects(self.app.running.ports.state, message.id)
