@@ -25,7 +25,7 @@ MAKEOVERRIDES :=
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup runtime helm run ask agents doctor down test lint format unit e2e e2e-k8s conformance promises bench images lock proto pages clean
+.PHONY: help setup runtime helm run ask agents doctor down test lint format unit e2e e2e-k8s conformance fuzz promises bench images lock proto pages clean
 
 ##@ Use it
 help: ## this list
@@ -79,6 +79,9 @@ e2e-k8s: $(STAMP) ## the chart on a real cluster, under load (KUBECONFIG, else k
 
 conformance: runtime ## one behaviour over every broker, as a table (BROKER= for one)
 	@$(BIN)/pytest tests/conformance $${MAKE_BROKER:+--broker="$$MAKE_BROKER"}
+
+fuzz: $(STAMP) ## send an app 100,000 malformed events
+	@$(BIN)/pytest tests/unit/test_malformed_deliveries.py --malformed-events=100000
 
 promises: $(STAMP) ## what is promised, by which tests it is shown, and how they ended last
 	@$(BIN)/python -m tests.support.promises

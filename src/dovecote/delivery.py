@@ -48,7 +48,8 @@ class Deliveries:
         self._metrics = metrics or Metrics()
         self._bus = bus
         self._slots = {urgent: asyncio.Semaphore(limit) for urgent in (False, True)}
-        self._attempts: OrderedDict[tuple[str, str], int] = OrderedDict()
+        # By the hash of topic and id: what others call their messages may be of any length.
+        self._attempts: OrderedDict[int, int] = OrderedDict()
 
     async def deliver(self, subscription: Subscription, event: JsonValue) -> Status:
         """Handle one event. SUCCESS: gone. RETRY: deliver it again. DROP: to the dead letters.
@@ -91,7 +92,7 @@ class Deliveries:
 
     async def _recovered(self, subscription: Subscription, message: Message) -> None:
         """Tell that what failed before was handled: its reasons are those of no dead letter."""
-        attempts = self._attempts.pop((subscription.topic, message.id), 0) if self._attempts else 0
+        attempts = self._attempts.pop(hash((subscription.topic, message.id)), 0) if self._attempts else 0
         if attempts and subscription.dead_letter:
             await self._tell(handled_after(message.id, subscription.topic, self._app_id, attempts))
 
@@ -103,7 +104,7 @@ class Deliveries:
         if (once and subscription.dead_letter) or class_of(subscription.topic).qos == 0:
             log.warning("%s %s: lost, since it is not delivered again: %s: %s", *key, type(error).__name__, error)
             return "SUCCESS"
-        attempt = self._attempts[key] = self._attempts.pop(key, 0) + 1
+        attempt = self._attempts[hash(key)] = self._attempts.pop(hash(key), 0) + 1
         if len(self._attempts) > _REMEMBERED:
             self._attempts.popitem(last=False)
         _, verdict = outcome(error)

@@ -223,9 +223,14 @@ def read_payload(payload: bytes) -> JsonValue:
         event: dict[str, JsonValue] = {"specversion": "1.0", "id": _nameless(payload), "source": ""}
         return {**event, "data_base64": base64.b64encode(payload).decode()}
     try:
-        value: JsonValue = from_json(text, allow_inf_nan=False)
+        return _finite_json(text)
     except ValueError:
         return text
+
+
+def _finite_json(text: str) -> JsonValue:
+    value: JsonValue = from_json(text, allow_inf_nan=False)
+    json.dumps(value, allow_nan=False)  # a number such as 1e999 is read as an infinite one
     return value
 
 
@@ -251,7 +256,7 @@ def _data(event: dict[str, Any]) -> object:
     data = event.get("data")
     if isinstance(data, str) and "json" in str(event.get("datacontenttype", "")):
         try:
-            return from_json(data, allow_inf_nan=False)
+            return _finite_json(data)
         except ValueError:
             return data
     return data

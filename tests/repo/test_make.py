@@ -185,6 +185,7 @@ def test_make_test_is_lint_format_types_and_all_tests_in_the_end(fake: list[str]
         ("unit", "/pytest tests/unit"),
         ("e2e", "/pytest tests/e2e"),
         ("conformance", "/pytest tests/conformance"),
+        ("fuzz", "/pytest tests/unit/test_malformed_deliveries.py --malformed-events=100000"),
         ("promises", "/python -m tests.support.promises"),
         ("bench", "/python -m bench"),
     ],

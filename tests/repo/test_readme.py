@@ -57,6 +57,7 @@ WALKED_BY = {
     "make unit": "test_make.py::test_the_parts_of_the_tests_run_by_themselves",
     "make e2e": "test_make.py::test_the_parts_of_the_tests_run_by_themselves",
     "make conformance": "test_make.py::test_the_parts_of_the_tests_run_by_themselves",
+    "make fuzz": "test_make.py::test_the_parts_of_the_tests_run_by_themselves",
     "make promises": "test_make.py::test_the_parts_of_the_tests_run_by_themselves",
     "make bench": "test_make.py::test_the_parts_of_the_tests_run_by_themselves",
 }

@@ -1,6 +1,7 @@
 """Deliveries from the sidecar: programmatic subscriptions, one event or a bulk of them a request."""
 
 import asyncio
+import logging
 from base64 import b64decode
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -16,13 +17,17 @@ from starlette.routing import Route
 from dovecote import topics
 from dovecote.classes import class_of
 from dovecote.delivery import Status
+from dovecote.errors import InvalidInputError
 from dovecote.matching import in_lanes
 from dovecote.messages import read_payload
 from dovecote.ports import Subscription
+from dovecote.problems import MEDIA_TYPE, to_problem
 from dovecote.topics import Capabilities
 
 if TYPE_CHECKING:
     from dovecote.app import App
+
+log = logging.getLogger(__name__)
 
 BULK_MESSAGES: Final = 100
 BULK_WAIT_MS: Final = 5
@@ -98,9 +103,12 @@ class Inbound(DaprApp):
 
     def _single(self, subscription: Subscription) -> Callable[[Request], Awaitable[Response]]:
         async def deliver(request: Request) -> Response:
-            event = from_json(await request.body())
-            if subscription.raw:
-                event = read_payload(b64decode(event["data_base64"]))
+            try:
+                event = from_json(await request.body(), allow_inf_nan=False)
+                if subscription.raw:
+                    event = read_payload(b64decode(event["data_base64"], validate=True))
+            except (ValueError, TypeError, LookupError) as error:
+                return _refused(subscription, error)
             status = await self._deliveries.deliver(subscription, event)
             return _json({"status": status})
 
@@ -108,15 +116,19 @@ class Inbound(DaprApp):
 
     def _bulk(self, subscription: Subscription) -> Callable[[Request], Awaitable[Response]]:
         async def deliver(request: Request) -> Response:
-            entries = from_json(await request.body())["entries"]
+            try:
+                entries = from_json(await request.body(), allow_inf_nan=False)["entries"]
+                events = {str(entry["entryId"]): entry["event"] for entry in entries}
+            except (ValueError, TypeError, LookupError) as error:
+                return _refused(subscription, error)
             statuses = await asyncio.gather(
-                *(self._deliveries.deliver(subscription, entry["event"]) for entry in entries)
+                *(self._deliveries.deliver(subscription, event) for event in events.values())
             )
             return _json(
                 {
                     "statuses": [
-                        {"entryId": entry["entryId"], "status": status}
-                        for entry, status in zip(entries, statuses, strict=True)
+                        {"entryId": entry_id, "status": status}
+                        for entry_id, status in zip(events, statuses, strict=True)
                     ]
                 }
             )
@@ -130,6 +142,15 @@ def _route(number: int) -> str:
 
 async def _not_for_us(_: Request) -> Response:
     return _json({"status": "SUCCESS"})
+
+
+def _refused(subscription: Subscription, error: Exception) -> Response:
+    """The answer to what is no delivery: it is not acknowledged, so who sent it keeps it."""
+    log.warning("%s: what came is no delivery: %s: %s", subscription.topic, type(error).__name__, error)
+    text = f"this is no delivery of {subscription.topic!r}: {type(error).__name__}: {error}"
+    mend = "send an event as the sidecar does, in JSON"
+    status, body = to_problem(InvalidInputError(text, mend=mend))
+    return Response(to_json(body), status, media_type=MEDIA_TYPE)
 
 
 def _json(value: object) -> Response:
