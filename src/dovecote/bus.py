@@ -1,6 +1,7 @@
 """The bus, as apps use it: publish, send, broadcast, ask and subscribe, the same over Dapr and in memory."""
 
 from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Literal, TypedDict, TypeVar, Unpack
 
@@ -12,7 +13,7 @@ from dovecote.inbox import OrderKey, Responder, Route, Routes, Turns
 from dovecote.mailbox import REFUSED, Mailbox
 from dovecote.messages import DeliveryMode, Message, MessageType, Priority, now
 from dovecote.problems import faults
-from dovecote.requests import AcceptedCommand, error_in
+from dovecote.requests import AcceptedCommand, Exchange, error_in
 from dovecote.streaming import EventStream, Start
 
 if TYPE_CHECKING:
@@ -123,11 +124,11 @@ class Bus:
 
         It is sent again, same id, until the answer is there. After `timeout` seconds DeadlineError is raised; an
         answer that comes later is discarded, counted in `late_answers`, and logged. If the recipient refuses, its
-        error is raised. The app must be made with `requests=True`.
+        error is raised; ConflictError if an answer to its id is waited for already. The app must be made with
+        `requests=True`.
         """
-        request = self._request(recipient, what, MessageType.QUERY, timeout, fields)
-        exchange = self._app.requests.begin(request, timeout)
-        answer = await self._app.requests.until(exchange, exchange.answer)
+        with self._begin(recipient, what, MessageType.QUERY, timeout, fields) as exchange:
+            answer = await self._app.requests.until(exchange, exchange.answer)
         if error := error_in(answer):
             raise error
         return answer
@@ -147,9 +148,8 @@ class Bus:
         seconds, from now until the outcome.
         """
         content: JsonValue = {"command": name, "parameters": parameters or {}}
-        command = self._request(recipient, content, MessageType.COMMAND, timeout, fields)
-        exchange = self._app.requests.begin(command, timeout)
-        first = await self._app.requests.until(exchange, exchange.first)
+        with self._begin(recipient, content, MessageType.COMMAND, timeout, fields) as exchange:
+            first = await self._app.requests.until(exchange, exchange.first)
         if isinstance(error := error_in(first), CommandRejectedError):
             raise error
         return AcceptedCommand(self._app.requests, exchange)
@@ -190,9 +190,9 @@ class Bus:
             self._app.subscribe(topic)(routes.take)
         return self._by_topic[topic]
 
-    def _request(
+    def _begin(
         self, recipient: str, what: Message | JsonValue, kind: MessageType, seconds: float, fields: Envelope
-    ) -> Message:
+    ) -> AbstractContextManager[Exchange]:
         if not self._app.requests.is_open:
             raise ConfigurationError(
                 f"app {self._app.name!r} takes no answers, so it cannot ask {recipient!r}",
@@ -202,7 +202,8 @@ class Bus:
         asked = self._message(what, kind, fields, recipient=recipient, reply_to=reply_to, sender=self._app.name)
         # Nobody waits for what is handled later.
         deadline = now() + timedelta(seconds=seconds)
-        return asked.model_copy(update={"deadline": min(filter(None, (asked.deadline, deadline)))})
+        request = asked.model_copy(update={"deadline": min(filter(None, (asked.deadline, deadline)))})
+        return self._app.requests.begin(request, seconds, again="id" in fields or isinstance(what, Message))
 
     def _message(
         self, what: Message | JsonValue, kind: MessageType, fields: Envelope, **more: str | None

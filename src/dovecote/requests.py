@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import logging
 from collections import OrderedDict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING, Final
 
 from pydantic import JsonValue, ValidationError
@@ -44,10 +44,11 @@ _AWAY: Final = 1.0  # seconds until a request that the broker did not take is pu
 class Exchange:
     """One request, the first word of its recipient, which is an acceptance or the answer, and the answer."""
 
-    def __init__(self, request: Message, seconds: float) -> None:
+    def __init__(self, request: Message, seconds: float, *, again: bool) -> None:
         loop = asyncio.get_running_loop()
         self.request = request
         self.seconds = seconds
+        self.again = again
         self.end = loop.time() + seconds
         self.first: asyncio.Future[Message] = loop.create_future()
         self.answer: asyncio.Future[Message] = loop.create_future()
@@ -55,6 +56,11 @@ class Exchange:
         self.send_at = loop.time()
         self.pause = 0.0
         self.failed = ""
+
+    def awaited(self) -> dict[str, asyncio.Future[Message]]:
+        """What somebody may wait for: the answer, and of a command the first word."""
+        first = {"first": self.first} if self.request.type is MessageType.COMMAND else {}
+        return {**first, "answer": self.answer}
 
     def take(self, reply: Message) -> None:
         """Take what the recipient says; of two that say the same the first counts."""
@@ -82,20 +88,34 @@ class Requests:
             self._app.subscribe(topics.replies(self._app.name))(self.take)
             self._app.lifespans.append(self._looking)
 
-    def begin(self, request: Message, seconds: float) -> Exchange:
-        """Begin an exchange; it is sent while somebody waits in `until`."""
-        exchange = self._open[request.id] = Exchange(request, seconds)
+    @contextlib.contextmanager
+    def begin(self, request: Message, seconds: float, *, again: bool) -> Iterator[Exchange]:
+        """Begin an exchange; it is sent while somebody waits in `until`.
+
+        It ends if the block is cancelled: nobody else knows of it. `again` is whether its id may have been asked
+        before. Raises ConflictError if somebody waits for an answer to that id.
+        """
+        if request.id in self._open:
+            raise ConflictError(
+                f"{request.type.value} {request.id!r} was sent before, and its answer is waited for",
+                mend="await the first one, or give this one an id of its own",
+            )
+        exchange = self._open[request.id] = Exchange(request, seconds, again=again)
         self._asked.set()
-        return exchange
+        try:
+            yield exchange
+        except asyncio.CancelledError:
+            self._end(exchange, answered=False)
+            raise
 
     async def until(self, exchange: Exchange, told: asyncio.Future[Message]) -> Message:
         """What is told of an exchange: its `first` word, or its `answer`, which may be an error.
 
-        Raises DeadlineError when the time is over.
+        Raises DeadlineError when the time is over. Who is cancelled may ask again.
         """
         try:
             reply = await self._until(exchange, told)
-        except BaseException:
+        except DovecoteError:
             self._end(exchange, answered=False)
             raise
         if reply.type is not MessageType.STATUS:
@@ -117,6 +137,9 @@ class Requests:
         clock = asyncio.get_running_loop().time
         try:
             async with asyncio.timeout_at(exchange.end):
+                if exchange.again:
+                    await self._reopen(exchange.request.id)
+                    exchange.again = False
                 await ports.bus.publish(topics.inbox(str(exchange.request.recipient)), exchange.request)
         except (UnavailableError, TimeoutError) as error:
             exchange.failed = str(error) or "the broker did not take it in time"
@@ -149,15 +172,14 @@ class Requests:
         request_id = reply.correlation_id
         if request_id is None:
             raise InvalidInputError(f"{reply.id!r} of {reply.sender!r} does not say which request it answers")
+        accepted = reply.type is MessageType.STATUS
         if exchange := self._open.get(request_id):
             exchange.take(reply)
-        elif request_id in self._over:
-            self._discard(reply, answered=self._over[request_id])
-        else:
-            part = "first" if reply.type is MessageType.STATUS else "answer"
-            kept = await self._keep(request_id, part, reply)
-            if kept is None:
-                self._discard(reply, answered=False)
+        elif accepted and request_id in self._over:
+            return
+        # What is over here may have been asked again, by the same id, at another replica.
+        elif await self._keep(request_id, "first" if accepted else "answer", reply) is None and not accepted:
+            self._discard(reply)
 
     async def _keep(self, request_id: str, part: str, reply: Message | None) -> Message | None:
         """Keep a reply, or None since nobody waits any more, for other replicas; returns what was kept first."""
@@ -172,23 +194,34 @@ class Requests:
             return Message.model_validate(found) if found else None
         return reply
 
-    def _discard(self, reply: Message, *, answered: bool) -> None:
-        if answered or reply.type is MessageType.STATUS:
+    async def _reopen(self, request_id: str) -> None:
+        """Forget that nobody waits any more for an answer to a request that was sent before."""
+        key, state = _key(request_id, "answer"), self._app.running.ports.state
+        item = await state.get(key)
+        if item is not None and item.value["reply"] is None:
+            await state.delete(key)
+
+    def _discard(self, reply: Message) -> None:
+        request_id = str(reply.correlation_id)
+        if self._over.get(request_id):
             return  # it is said once more what was heard already
         self.late += 1
         self._app.metrics.late()
-        self._over[str(reply.correlation_id)] = True  # it counts once, however often it comes
+        self._remember(request_id, answered=True)  # it counts once, however often it comes
         log.warning(
             "answer %r of %r to request %r came too late, and is discarded; %d so far",
             reply.id,
             reply.sender,
-            reply.correlation_id,
+            request_id,
             self.late,
         )
 
     def _end(self, exchange: Exchange, *, answered: bool) -> None:
         self._open.pop(exchange.request.id, None)
-        self._over[exchange.request.id] = answered
+        self._remember(exchange.request.id, answered=answered)
+
+    def _remember(self, request_id: str, *, answered: bool) -> None:
+        self._over[request_id] = answered
         if len(self._over) > _REMEMBERED:
             self._over.popitem(last=False)
 
@@ -223,7 +256,7 @@ class Requests:
         asked = {
             _key(request_id, part): exchange
             for request_id, exchange in self._open.items()
-            for part, future in (("first", exchange.first), ("answer", exchange.answer))
+            for part, future in exchange.awaited().items()
             if not future.done()
         }
         for key, item in (await self._app.running.ports.state.get_many(list(asked))).items():

@@ -3,13 +3,14 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import pytest
 
 from dovecote import App, Message, MessageType, Priority, Reject, once, topics
-from dovecote.errors import ConfigurationError, DeadlineError, InvalidInputError, ToolError
+from dovecote.errors import ConfigurationError, ConflictError, DeadlineError, InvalidInputError, ToolError
+from dovecote.ports import Item
 from dovecote.results import TaskResult
 from dovecote.settings import Settings
 from dovecote.testing import Network
@@ -156,6 +157,67 @@ async def test_a_request_whose_handler_was_killed_is_handled_by_another_replica(
         banks[1 - first].goes.set()
         assert (await asking).content == {"twice": [7, 7]}
     assert [len(bank.asked) for bank in banks] == [1, 1]
+
+
+@pytest.mark.parametrize("second", [0, 1])
+async def test_a_request_that_is_sent_again_after_it_was_given_up_is_answered_at_any_replica(second: int) -> None:
+    askers, bank, names = (
+        [App("ann", requests=True) for _ in range(2)],
+        Bank(),
+        [f"r{number}" for number in range(6)],
+    )
+    bank.goes.clear()
+    async with Network([*askers, bank.app], settings=Settings(resend_after=25)) as net:
+        for name in names:
+            with pytest.raises(DeadlineError):
+                await askers[0].bus.request("bank", name, id=name, timeout=0.05)
+        bank.goes.set()
+        await net.bus.settled()
+        assert sum(asker.bus.late_answers for asker in askers) == 6
+        for name in names:
+            answer = await askers[second].bus.request("bank", name, id=name, timeout=5)
+            assert answer.content == {"twice": [name] * 2}
+
+
+async def test_a_request_of_an_id_whose_answer_is_waited_for_is_refused_and_the_first_one_answered() -> None:
+    bank = Bank()
+    bank.goes.clear()
+    async with _asker(bank.app) as (ann, _):
+        asking = asyncio.create_task(ann.bus.request("bank", 7, id="r1"))
+        await eventually(lambda: bank.asked, "the first one")
+        with pytest.raises(ConflictError, match="query 'r1' was sent before, and its answer is waited for"):
+            await ann.bus.request("bank", 7, id="r1")
+        bank.goes.set()
+        assert (await asking).content == {"twice": [7, 7]}
+
+
+async def test_a_request_that_was_cut_off_can_be_sent_again() -> None:
+    bank = Bank()
+    bank.goes.clear()
+    async with _asker(bank.app) as (ann, _):
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(ann.bus.request("bank", 7, id="r1"), 0.05)
+        bank.goes.set()
+        assert (await ann.bus.request("bank", 7, id="r1")).content == {"twice": [7, 7]}
+
+
+async def test_only_answers_are_looked_for_by_who_waits_for_no_acceptance(monkeypatch: pytest.MonkeyPatch) -> None:
+    bank, looked = Bank(), list[Sequence[str]]()
+    bank.goes.clear()
+    async with _asker(bank.app) as (ann, net):
+        state = net.state("ann")
+        get_many = state.get_many
+
+        async def note(keys: Sequence[str]) -> dict[str, Item]:
+            looked.append(keys)
+            return await get_many(keys)
+
+        monkeypatch.setattr(state, "get_many", note)
+        asking = asyncio.create_task(ann.bus.request("bank", 7, id="r1"))
+        await eventually(lambda: any(looked), "a look")
+        bank.goes.set()
+        await asking
+    assert {key for keys in looked for key in keys} == {"reply:r1:answer"}
 
 
 async def test_a_late_answer_is_discarded_counted_once_and_told(caplog: pytest.LogCaptureFixture) -> None:
