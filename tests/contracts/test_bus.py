@@ -10,7 +10,7 @@ import yaml
 from pydantic import JsonValue
 
 from dovecote import Message, MessageType, Reject
-from dovecote.errors import ConfigurationError, UnavailableError
+from dovecote.errors import ConfigurationError, TooLargeError, UnavailableError
 from dovecote.messages import new_id, now
 from dovecote.ports import Subscription
 from tests.contracts.conftest import Kit
@@ -83,6 +83,16 @@ async def test_a_batch_arrives_whole(kit: Kit) -> None:
     await kit.beta.ports.bus.publish_batch(HEAP, messages)
     await eventually(lambda: all(kit.alpha.seen[message.id] for message in messages), "the batch")
     assert [kit.alpha.seen[message.id][0].content for message in messages] == list(range(50))
+
+
+@TOPICS
+async def test_of_a_batch_with_too_large_a_message_nothing_is_published(kit: Kit, topic: str) -> None:
+    small, large, last = _news(), _news(metadata={"too": "x" * 20_000_000}), _news()
+    with pytest.raises(TooLargeError, match=large.id):
+        await kit.beta.ports.bus.publish_batch(topic, [small, large])
+    await kit.beta.ports.bus.publish(topic, last)
+    await eventually(lambda: kit.alpha.seen[last.id], "the message after it")
+    assert not kit.alpha.seen[small.id]
 
 
 @TOPICS

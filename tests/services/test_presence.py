@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 
 from dovecote import Agent, App, Message, topics
-from dovecote.codec.pipeline import Codec
+from dovecote.classes import Lane
 from dovecote.directory import Directory, Registration
 from dovecote.errors import TooLargeError, UnavailableError
 from dovecote.ports import Item
@@ -196,10 +196,10 @@ async def test_what_cannot_be_told_for_good_is_logged_and_does_not_hold_up_the_r
 ) -> None:
     put = net.bus.put
 
-    async def refuse_some(codec: Codec, topic: str, message: Message) -> None:
-        if topic == topics.client_status("nobody"):
+    def refuse_some(events: list[tuple[str, Lane, bytes]]) -> None:
+        if events[0][0] == topics.client_status("nobody"):
             raise TooLargeError("it is too large")
-        await put(codec, topic, message)
+        put(events)
 
     monkeypatch.setattr(net.bus, "put", refuse_some)
     client = Directory(net.invoke)
@@ -215,10 +215,10 @@ async def test_news_come_in_their_order_and_once_however_the_broker_fails(
 ) -> None:
     put, fails = net.bus.put, itertools.cycle([False, True, True])
 
-    async def fail_often(codec: Codec, topic: str, message: Message) -> None:
-        if topic == topics.client_status("writer") and next(fails):
+    def fail_often(events: list[tuple[str, Lane, bytes]]) -> None:
+        if events[0][0] == topics.client_status("writer") and next(fails):
             raise UnavailableError("not now")
-        await put(codec, topic, message)
+        put(events)
 
     monkeypatch.setattr(net.bus, "put", fail_often)
     client = Directory(net.invoke)

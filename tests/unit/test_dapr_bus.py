@@ -95,8 +95,9 @@ async def test_a_batch_of_values_to_keep_names_each_that_is_not_taken() -> None:
     assert failed.value.failed == {"a": "it is away", "b": "it is away"}
 
 
-async def test_of_a_batch_with_too_large_a_message_nothing_is_sent() -> None:
+@pytest.mark.parametrize("topic", ["some/topic", "tools/weather/register"])
+async def test_of_a_batch_with_too_large_a_message_nothing_is_sent(topic: str) -> None:
     sidecar = Sidecar()
     with pytest.raises(TooLargeError, match="'b'"):
-        await _bus(sidecar).publish_batch("some/topic", [_task("a"), _task("b", Priority.HIGH, "x" * 3000)])
+        await _bus(sidecar).publish_batch(topic, [_task("a"), _task("b", Priority.HIGH, "x" * 3000)])
     assert not sidecar.taken

@@ -41,13 +41,7 @@ class DaprBus:
     async def publish(self, topic: str, message: Message) -> None:
         """Return when the broker has taken it; UnavailableError otherwise, TooLargeError for too large a one."""
         broker = await self._capabilities()
-        metadata = _metadata(broker, message)
-        keep = copy_to_keep(topic, message)
-        if keep and broker.retained:
-            metadata["retain"] = "true"
-        await self._publish(broker, topic, message, metadata)
-        if keep:
-            await self._keep(broker, topic, keep)
+        await self._publish(broker, topic, await self._encoded(broker, topic, message))
 
     async def publish_content(self, topic: str, content: dict[str, JsonValue]) -> None:
         """Publish a bare JSON object, which the sidecar is to leave as it is."""
@@ -60,7 +54,7 @@ class DaprBus:
             metadata["retain"] = "true"
         await self._post(topic, _path(broker, lane_of(topic), metadata), body, {})
         if keep:
-            await self._keep(broker, topic, keep)
+            await self._keep(broker, topic, (keep, await self._codec.encode(broker, topics.VALUES, keep)))
 
     async def publish_batch(self, topic: str, messages: Sequence[Message]) -> None:
         """Publish several, in few calls; BatchError has the reason of each that was not taken.
@@ -69,11 +63,12 @@ class DaprBus:
         """
         failed: dict[str, str] = {}
         if class_of(topic).retained:
-            for message in messages:
+            broker = await self._capabilities()
+            for coded in [await self._encoded(broker, topic, message) for message in messages]:
                 try:
-                    await self.publish(topic, message)
+                    await self._publish(broker, topic, coded)
                 except UnavailableError as error:
-                    failed[message.id] = str(error)
+                    failed[coded[0][0].id] = str(error)
         else:
             for path, part, body in await self._calls(topic, messages):
                 failed |= await self._send(topic, path, part, body)
@@ -109,18 +104,26 @@ class DaprBus:
         if self._retained:
             await self.publish_batch(topics.VALUES, list(self._retained.values()))
 
-    async def _keep(self, broker: Capabilities, topic: str, copy: Message) -> None:
-        event = await self._codec.encode(broker, topics.VALUES, copy)
+    async def _keep(self, broker: Capabilities, topic: str, copy: _Coded) -> None:
         if not broker.durable:
-            self._retained[topic] = copy
-        await self._post(topics.VALUES, _path(broker, lane_of(topics.VALUES), {}), event, _STRUCTURED)
+            self._retained[topic] = copy[0]
+        await self._post(topics.VALUES, _path(broker, lane_of(topics.VALUES), {}), copy[1], _STRUCTURED)
 
-    async def _publish(
-        self, broker: Capabilities, topic: str, message: Message, metadata: Mapping[str, str]
-    ) -> None:
-        event = await self._codec.encode(broker, topic, message)
+    async def _encoded(self, broker: Capabilities, topic: str, message: Message) -> tuple[_Coded, _Coded | None]:
+        """A message, and the copy that is to be kept of it, as they are published."""
+        keep = copy_to_keep(topic, message)
+        coded = message, await self._codec.encode(broker, topic, message)
+        return coded, (keep, await self._codec.encode(broker, topics.VALUES, keep)) if keep else None
+
+    async def _publish(self, broker: Capabilities, topic: str, coded: tuple[_Coded, _Coded | None]) -> None:
+        (message, event), keep = coded
+        metadata = _metadata(broker, message)
+        if keep and broker.retained:
+            metadata["retain"] = "true"
         lane = lane_of(topic, urgent=is_urgent(message))
         await self._post(topic, _path(broker, lane, metadata), event, _STRUCTURED)
+        if keep:
+            await self._keep(broker, topic, keep)
 
     async def _post(self, topic: str, path: str, body: bytes, headers: Mapping[str, str]) -> None:
         status, answer = await self._sidecar.request("POST", path, body, headers=headers, limit=_LIMIT)

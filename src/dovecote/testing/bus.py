@@ -37,6 +37,9 @@ MEMORY: Final = Capabilities(
 """What the bus in memory can do."""
 
 
+_Coded = tuple[str, Lane, bytes]  # topic, lane and event of what is published
+
+
 @dataclass
 class _Held:
     event: bytes
@@ -92,16 +95,14 @@ class CodedBus:
 
     async def publish(self, topic: str, message: Message) -> None:
         """Return when it is taken; UnavailableError while none is taken, TooLargeError for too large a one."""
-        await self._bus.put(self._codec, topic, message)
-        if keep := copy_to_keep(topic, message):
-            await self.publish(VALUES, keep)
+        self._bus.put(await self._encoded(topic, message))
 
     async def publish_batch(self, topic: str, messages: Sequence[Message]) -> None:
-        """Publish several at once; BatchError if any was not taken."""
+        """Publish several at once; BatchError if any was not taken. If one is too large, none is published."""
         failed: dict[str, str] = {}
-        for message in messages:
+        for message, events in [(message, await self._encoded(topic, message)) for message in messages]:
             try:
-                await self.publish(topic, message)
+                self._bus.put(events)
             except UnavailableError as error:
                 failed[message.id] = str(error)
         if failed:
@@ -112,6 +113,14 @@ class CodedBus:
         await self._bus.publish_event(topic, content)
         if keep := content_to_keep(topic, content, self._codec.app_id):
             await self.publish(VALUES, keep)
+
+    async def _encoded(self, topic: str, message: Message) -> list[_Coded]:
+        """A message as it is published, and after it the copy that is kept of it, if there is one."""
+        keep = copy_to_keep(topic, message)
+        return [
+            (where, lane_of(where, urgent=is_urgent(one)), await self._codec.encode(MEMORY, where, one))
+            for where, one in [(topic, message), *([(VALUES, keep)] if keep else [])]
+        ]
 
 
 class MemoryBus(CodedBus):
@@ -134,21 +143,18 @@ class MemoryBus(CodedBus):
         """The bus as an app with that codec publishes to it."""
         return CodedBus(self, codec)
 
-    async def put(self, codec: Codec, topic: str, message: Message) -> None:
-        """Take a message that is published through a codec."""
-        event = await codec.encode(MEMORY, topic, message)
-        self._put(topic, lane_of(topic, urgent=is_urgent(message)), event)
+    def put(self, events: Sequence[_Coded]) -> None:
+        """Take events that were published through a codec; UnavailableError while none are taken."""
+        for topic, lane, event in events:
+            if not self.available:
+                raise UnavailableError(f"publishing to {topic!r}: the broker is not available")
+            self._take(topic, lane, event)
 
     async def publish_event(self, topic: str, event: Any) -> None:
         """Publish as a client without Dovecote does: any CloudEvents event, or any other JSON; none is urgent."""
         content = to_json(event)
         MEMORY.check_size(topic, str(event.get("id")) if isinstance(event, dict) else "no id", len(content))
-        self._put(topic, lane_of(topic), content)
-
-    def _put(self, topic: str, lane: Lane, event: bytes) -> None:
-        if not self.available:
-            raise UnavailableError(f"publishing to {topic!r}: the broker is not available")
-        self._take(topic, lane, event)
+        self.put([(topic, lane_of(topic), content)])
 
     def join(self, app_id: str, subscriptions: Sequence[Subscription], deliveries: Deliveries) -> Membership:
         """Let a replica of an app consume, until it leaves."""
