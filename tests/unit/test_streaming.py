@@ -11,8 +11,9 @@ import pytest_asyncio
 
 from dovecote import App, Message, MessageType, TaskEvent, topics
 from dovecote.errors import UnavailableError
+from dovecote.messages import now
 from dovecote.ports import Item, State, Write
-from dovecote.streaming import LEASE, EventStream
+from dovecote.streaming import LEASE, Cursor, EventStream
 from dovecote.testing import Clock, Network
 from services.recorder import eventlog
 from services.recorder.main import app as recorder
@@ -138,6 +139,9 @@ async def test_one_replica_reads_for_a_cursor_and_another_takes_over_when_it_end
     first = aiter(watch.readers[0].bus.stream(cursor="shared", start="beginning"))
     assert _name(await anext(first)) == "a"
     assert _name(await anext(first)) == "b"
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.3):
+            await Cursor(watch.readers[1], "shared", now).hold()
     taking_over = asyncio.create_task(watch.read(2, reader=1, cursor="shared"))
     await asyncio.sleep(0)
     assert not taking_over.done()
