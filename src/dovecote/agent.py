@@ -101,7 +101,7 @@ class Agent:
                 run = Run.model_validate(step)
             outcome = {"result": run.result.model_dump(mode="json")}
         except DovecoteError as error:
-            failure = Failure(type=type(error).__name__, message=str(error), mend=error.mend)
+            failure = Failure.of(error)
             outcome = {"error": failure.model_dump(mode="json")}
         if not run.replied and (task.reply_to or "error" in outcome):
             envelope = task.model_copy(update={"content": None}).model_dump(mode="json")

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
 from dovecote.app import App
-from dovecote.errors import CommandRejectedError
+from dovecote.errors import CommandRejectedError, InvalidInputError
 from dovecote.inbox import Route
 from dovecote.messages import Message, MessageType
 from dovecote.ports import ToolSpec
@@ -64,14 +64,14 @@ class Commands:
         except CommandRejectedError as error:
             if not reply_to:
                 raise
-            failure = Failure(type=type(error).__name__, message=str(error), mend=error.mend)
-            refusal = message.reply(failure.model_dump(mode="json"), sender=name, kind=MessageType.ERROR)
+            failure = Failure.of(error).model_dump(mode="json")
+            refusal = message.reply(failure, sender=name, kind=MessageType.ERROR)
             await self._app.running.ports.bus.publish(reply_to, refusal)
             return
         if reply_to:
             await self._app.running.ports.bus.publish(reply_to, message.accepted(sender=name))
         request = ToolRequest(
-            id=message.idempotency_key or message.id,
+            id=message.identity,
             arguments=parameters,
             task_id=message.conversation_id or "",
             metadata=message.metadata,
@@ -97,8 +97,10 @@ class Commands:
             raise CommandRejectedError(
                 f"app {self._app.name!r} has no command {content.command!r}", mend=_schema(offered)
             )
-        if problems := function.misfits(content.parameters):
-            raise CommandRejectedError(problems, mend=_schema(function.spec.parameters))
+        try:
+            function.check(content.parameters)
+        except InvalidInputError as error:
+            raise CommandRejectedError(str(error), mend=_schema(function.spec.parameters)) from error
         return function, content.parameters
 
 

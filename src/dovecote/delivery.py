@@ -20,7 +20,7 @@ from dovecote import topics
 from dovecote.classes import class_of
 from dovecote.codec import PLAIN, Codec
 from dovecote.deadletters import UNREADABLE
-from dovecote.errors import DovecoteError, InvalidInputError, TooLargeError, outcome
+from dovecote.errors import DovecoteError, InvalidInputError, NotBegunError, TooLargeError, outcome
 from dovecote.logtopics import unpublished
 from dovecote.messages import DeliveryMode, Message, MessageType, id_of
 from dovecote.metrics import Metrics
@@ -101,6 +101,7 @@ class Deliveries:
     ) -> Status:
         key = _key(subscription, event, message)
         once = message is not None and message.delivery is DeliveryMode.AT_MOST_ONCE
+        once = once and not isinstance(error, NotBegunError)
         if (once and subscription.dead_letter) or class_of(subscription.topic).qos == 0:
             log.warning("%s %s: lost, since it is not delivered again: %s: %s", *key, type(error).__name__, error)
             return "SUCCESS"

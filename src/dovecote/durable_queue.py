@@ -71,13 +71,13 @@ class DurableQueue:
         self._opening = SingleFlight[str]()
 
     async def put(self, message: Message, topic: str, expires: datetime | None = None) -> bool:
-        """Return when the message is kept; False if it was already, by its id or its idempotency key.
+        """Return when the message is kept; False if it was already, by its identity.
 
         Once acknowledged it is known for a day. One that was dead-lettered may come again.
         """
         own = lane(message.priority, message.type)
         entry = Entry(
-            id=message.id, key=_key(message), at=self._time(), expires=expires.timestamp() if expires else None
+            id=message.id, key=message.identity, at=self._time(), expires=expires.timestamp() if expires else None
         )
         full = ""
         while True:
@@ -94,7 +94,7 @@ class DurableQueue:
 
     async def known(self, message: Message) -> bool:
         """Whether a message is kept, or was acknowledged lately."""
-        return await self._state.get(self._row(_key(message))) is not None
+        return await self._state.get(self._row(message.identity)) is not None
 
     async def lease(self, limit: int, types: frozenset[MessageType], seconds: float) -> list[Leased]:
         """Up to `limit` messages that nobody else gets for so many seconds."""
@@ -211,7 +211,7 @@ class DurableQueue:
 
         Nobody can add it to a `full` one any more, so it may move from there.
         """
-        key = self._row(_key(message))
+        key = self._row(message.identity)
         value = _Row(message=message, topic=topic, segment=tail).model_dump(mode="json")
         item: Item | None = None
         while True:
@@ -275,10 +275,6 @@ class DurableQueue:
 
     def _row(self, key: str) -> str:
         return f"{self._prefix}:message:{key}"
-
-
-def _key(message: Message) -> str:
-    return message.idempotency_key or message.id
 
 
 def _drop(segment: Segment, key: str, holder: str, why: Literal["acknowledged", "dead", "expired"]) -> bool:

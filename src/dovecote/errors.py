@@ -20,6 +20,7 @@ DovecoteError
     ├── AgentUnavailableError
     ├── BatchError           some messages of a batch were not taken
     ├── QueueFullError       a queue has as many messages as it may
+    ├── NotBegunError        a message was not handed to its handler yet
     └── DeadlineError        the answer did not come in time
 """
 
@@ -120,6 +121,10 @@ class BatchError(UnavailableError):
 
 class QueueFullError(UnavailableError):
     """A queue has as many messages as it may; there is room again when some are acknowledged."""
+
+
+class NotBegunError(UnavailableError):
+    """A message was not handed to its handler yet: it is delivered again, whatever its delivery mode."""
 
 
 class DeadlineError(UnavailableError):

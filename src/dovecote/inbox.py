@@ -145,11 +145,12 @@ class Inbox:
     async def answer_once(self, request: Message, work: Callable[[], Awaitable[JsonValue]]) -> None:
         """Answer a request with what work gives: an object with its `result`, or with an `error`.
 
-        It is done once, and its outcome kept; while it is done elsewhere, the sender is told that it is under way.
+        It is done once, and its outcome kept. While it is done elsewhere, the sender is told that it is under way;
+        if it waits for no answer, and so does not send it again, this is the only copy, which is held until then.
         """
         bus, name = self._app.running.ports.bus, self._app.name
         once = Once(self._app.running.ports.state)
-        done = await once.do(f"request:{request.idempotency_key or request.id}", work)
+        done = await once.do(f"request:{request.identity}", work, wait=not request.reply_to)
         if not request.reply_to:
             return
         if done is None:
@@ -170,5 +171,5 @@ async def _result(route: Route, request: Message) -> JsonValue:
     except DovecoteError as error:
         if is_retryable(error):
             raise
-        failure = Failure(type=type(error).__name__, message=str(error), mend=error.mend)
+        failure = Failure.of(error)
     return {"error": failure.model_dump(mode="json")}

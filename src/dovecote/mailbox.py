@@ -28,7 +28,7 @@ from dovecote.errors import (
     Reject,
 )
 from dovecote.inbox import Route
-from dovecote.messages import Message, MessageType, new_id, now
+from dovecote.messages import DeliveryMode, Message, MessageType, new_id, now
 
 if TYPE_CHECKING:
     from dovecote.app import App, Running
@@ -95,20 +95,20 @@ class Mailbox:
     async def get_messages(self, limit: int = 10, types: Iterable[MessageType] = ()) -> list[Message]:
         """Up to `limit` messages that wait, the most urgent first, then in the order of their coming.
 
-        Of `types`, or of all. Each is to be acknowledged, or given back with `nack`.
+        Of `types`, or of all. Each is to be acknowledged, or given back with `nack`. One that may be handled at
+        most once is gone with that: to acknowledge it changes nothing, and it cannot be given back.
         """
         queue, wanted = self._queue(), frozenset(types) or ALL
         self._forget_lapsed()
-        found: list[Message] = []
-        while len(found) < limit:
-            leased = await queue.lease(limit - len(found), wanted, self._lease)
+        due: list[Leased] = []
+        while len(due) < limit:
+            leased = await queue.lease(limit - len(due), wanted, self._lease)
             if not leased:
                 break
-            for one in leased:
-                if await self._is_due(one):
-                    self._held[one.message.id] = one
-                    found.append(one.message)
-        return found
+            due += [one for one in leased if await self._is_due(one)]
+        found = [one for one in due if await self._is_given(one)]
+        self._held |= {one.message.id: one for one in found}
+        return [one.message for one in found]
 
     async def receive(self, timeout: float = 0.0, types: Iterable[MessageType] = ()) -> Message | None:  # noqa: ASYNC109 - None at its end, no error
         """The next message; None if none has come after `timeout` seconds."""
@@ -131,7 +131,8 @@ class Mailbox:
         ConflictError if its lease ran out and another receiver got it; NotFoundError if it was not received here.
         """
         leased = self._leased(message_id)
-        _check(settled=await self._queue().remove(leased, "acknowledged"), message_id=message_id)
+        if not _at_most_once(leased):
+            _check(settled=await self._queue().remove(leased, "acknowledged"), message_id=message_id)
         self._held.pop(message_id, None)
 
     async def nack(
@@ -142,7 +143,9 @@ class Mailbox:
         Raises as `acknowledge` does. `reason` is what the dead letter says.
         """
         leased = self._leased(message_id)
-        if requeue:
+        if _at_most_once(leased):
+            log.warning("message %r: lost, since it is not delivered again: %s", message_id, reason)
+        elif requeue:
             _check(settled=await self._queue().release(leased, delay), message_id=message_id)
         else:
             _check(settled=await self._bury(leased, Reject(reason), "dead"), message_id=message_id)
@@ -152,7 +155,8 @@ class Mailbox:
     async def renew(self, message_id: str) -> None:
         """Hold a message for the time of one lease from now. Raises as `acknowledge` does."""
         leased = self._leased(message_id)
-        _check(settled=await self._queue().renew(leased, self._lease), message_id=message_id)
+        if not _at_most_once(leased):
+            _check(settled=await self._queue().renew(leased, self._lease), message_id=message_id)
         leased.entry.until = self._clock().timestamp() + self._lease
 
     async def stats(self) -> QueueStats:
@@ -217,6 +221,16 @@ class Mailbox:
             log.warning("message %r will be a dead letter later: %s", entry.id, failed)
         return False
 
+    async def _is_given(self, leased: Leased) -> bool:
+        """Whether a message may be handed over; one that may be so at most once is taken out before."""
+        if not _at_most_once(leased):
+            return True
+        try:
+            return await self._queue().remove(leased, "acknowledged")
+        except DovecoteError as failed:
+            log.warning("message %r is not handed over now: %s", leased.message.id, failed)
+            return False
+
     async def _bury(self, leased: Leased, error: DovecoteError, why: Literal["dead", "expired"]) -> bool:
         bus, entry = self._app.running.ports.bus, leased.entry
         if not await self._queue().renew(leased, self._lease):
@@ -239,6 +253,10 @@ class Mailbox:
         long_ago = self._clock().timestamp() - 10 * self._lease
         for message_id in [one for one, leased in self._held.items() if leased.entry.until < long_ago]:
             del self._held[message_id]
+
+
+def _at_most_once(leased: Leased) -> bool:
+    return leased.message.delivery is DeliveryMode.AT_MOST_ONCE
 
 
 def _check(*, settled: bool, message_id: str) -> None:

@@ -102,6 +102,14 @@ class Message(BaseModel):
             raise ValueError(f"content of encoding {self.encoding!r} is text, not {type(self.content).__name__}")
         return self
 
+    @property
+    def identity(self) -> str:
+        """What a message has in common with one that is the same.
+
+        That is its id; with an `idempotency_key` that key, among the messages of its sender and type.
+        """
+        return f"{self.type.value}:{self.sender}:{self.idempotency_key}" if self.idempotency_key else self.id
+
     def reply(self, content: JsonValue, *, sender: str, kind: MessageType = MessageType.RESPONSE) -> "Message":
         """The answer to this message; its id follows from this one's, so a repeated answer is the same one."""
         return Message(

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable
 from functools import partial
 
-from dovecote.errors import ConflictError, UnavailableError
+from dovecote.errors import ConflictError, NotBegunError, UnavailableError
 from dovecote.messages import DeliveryMode, Message
 from dovecote.once import KEPT, Once
 from dovecote.ports import Handler, State, Write
@@ -19,19 +19,18 @@ log = logging.getLogger(__name__)
 def in_its_mode(topic: str, handler: Handler, state: Callable[[], State]) -> Handler:
     """The handler of a topic, which handles each message as often as its mode allows.
 
-    Rows in the app's state say what was handled, for a day, by the message's idempotency key or else its id.
+    Rows in the app's state say what was handled, for a day, by the message's identity.
     """
 
     async def handle(message: Message) -> None:
-        identity = message.idempotency_key or message.id
-        key = f"delivered:{topic}:{identity}"
+        key = f"delivered:{topic}:{message.identity}"
         # A request that is addressed to an app has its effect once in any case, and its answer is to be repeated.
         request = message.reply_to is not None and fits(inbox("+"), topic)
         if message.delivery is DeliveryMode.AT_MOST_ONCE:
             await _at_most_once(key, handler, message, state())
         elif message.delivery is DeliveryMode.EXACTLY_ONCE and not request:
-            if await Once(state()).do(key, partial(handler, message)) is None:
-                raise UnavailableError(f"message {message.id!r} is being handled by another replica")
+            # Not acknowledged before it is handled: this may be the only copy, and the other replica be killed.
+            await Once(state()).do(key, partial(handler, message), wait=True)
         else:
             await handler(message)
 
@@ -42,6 +41,8 @@ async def _at_most_once(key: str, handler: Handler, message: Message, state: Sta
     # Before it is handled: whatever happens then, it is not handled again.
     try:
         await state.write(Write(key, {"id": message.id}, create=True, ttl=KEPT))
+    except UnavailableError as error:
+        raise NotBegunError(f"message {message.id!r} is not handled yet: {error}") from error
     except ConflictError:
         log.info("message %r was handed over before, and is not handled again: %s", message.id, message.delivery)
         return

@@ -46,10 +46,11 @@ class Once:
         self._state = state
         self._lease = LEASE if lease is None else lease
 
-    async def do(self, key: str, work: Callable[[], Awaitable[JsonValue]]) -> Outcome | None:
+    async def do(self, key: str, work: Callable[[], Awaitable[JsonValue]], *, wait: bool = False) -> Outcome | None:
         """The outcome of the work, done now or before; None if another replica is at it, and alive.
 
-        What the work raises is raised, and nothing is kept: the next to come does it.
+        With `wait` there is always one: what another replica is at is waited for. What the work raises is raised,
+        and nothing is kept: the next to come does it.
         """
         mine = new_id()
         dead: Any = None
@@ -62,7 +63,7 @@ class Once:
             after = await self._watch(key, row)
             if after == row:
                 dead = row
-            elif after and "value" not in after and after["by"] == row["by"]:
+            elif not wait and after and "value" not in after and after["by"] == row["by"]:
                 return None
 
     async def _watch(self, key: str, row: Any) -> Any:

@@ -139,7 +139,7 @@ class Orchestrator:
         try:
             answer = yield from run.follow(self._plan, self._content.model_validate(task.content))
         except DovecoteError as failed:
-            error = Failure(type=type(failed).__name__, message=str(failed), mend=failed.mend)
+            error = Failure.of(failed)
         result = TaskResult(
             task_id=task.id,
             status="failed" if error else "completed",

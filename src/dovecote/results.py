@@ -2,10 +2,11 @@
 
 import re
 from datetime import datetime
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
+from dovecote.errors import DovecoteError
 from dovecote.messages import Message, MessageType, now
 from dovecote.ports import Usage
 
@@ -54,6 +55,11 @@ class Failure(BaseModel):
     type: str
     message: str
     mend: str = ""
+
+    @classmethod
+    def of(cls, error: DovecoteError) -> Self:
+        """An error, to be told elsewhere; `errors.named` makes it an error again."""
+        return cls(type=type(error).__name__, message=str(error), mend=error.mend)
 
 
 class TaskResult(BaseModel):

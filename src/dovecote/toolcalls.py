@@ -40,7 +40,7 @@ class BrokeredCall(BaseModel):
 class BrokeredCalls:
     """Takes a tool's calls from the broker. `run` makes one, and returns its outcome as JSON."""
 
-    def __init__(self, app: App, run: Callable[[BrokeredCall], Awaitable[JsonValue]]) -> None:
+    def __init__(self, app: App, run: Callable[[BrokeredCall], Awaitable[dict[str, JsonValue]]]) -> None:
         self._app = app
         self._run = run
         app.workflows[WORKFLOW] = self._follow
@@ -57,11 +57,13 @@ class BrokeredCalls:
             ) from error
         # Who asks the same again, and names no task, wants it done again.
         task_id = call.task_id or (new_id() if message.id.startswith(NAMELESS) else message.id)
-        task: JsonValue = call.model_copy(update={"task_id": task_id}).model_dump(mode="json")
+        call = call.model_copy(update={"task_id": task_id})
+        task: JsonValue = call.model_dump(mode="json")
         kept = message.model_copy(update={"id": task_id, "content": task, "reply_to": None})
         ended = await accept(self._app.running.ports, WORKFLOW, kept, taker=self._app.name)
-        if ended is not None and ended.output is not None:
-            await self._answer(ended.output)
+        if ended is not None:
+            # One that failed could not publish its answer; the outcome of the call is kept.
+            await self._answer(ended.output or {"task_id": task_id, **await self._run(call)})
 
     def _follow(self, context: WorkflowContext, data: Any) -> Steps:
         task = data["content"]
@@ -70,8 +72,7 @@ class BrokeredCalls:
             patience = Retry.lasting(self._app.running.settings.model_wait)
             outcome = yield context.call_activity("call", task, patience)
         except DovecoteError as error:
-            failure = Failure(type=type(error).__name__, message=str(error), mend=error.mend)
-            outcome = {"result": None, "error": failure.model_dump(mode="json")}
+            outcome = {"result": None, "error": Failure.of(error).model_dump(mode="json")}
         answer: JsonValue = {"task_id": task["task_id"], **(outcome if isinstance(outcome, dict) else {})}
         yield context.call_activity("answer", answer, _ANSWER)
         return answer

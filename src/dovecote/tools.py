@@ -17,7 +17,14 @@ from pydantic_core import PydanticSerializationError
 
 from dovecote.app import App
 from dovecote.effects import Effects, RepeatedCallError
-from dovecote.errors import ConfigurationError, ConflictError, DovecoteError, NotFoundError, is_retryable
+from dovecote.errors import (
+    ConfigurationError,
+    ConflictError,
+    DovecoteError,
+    InvalidInputError,
+    NotFoundError,
+    is_retryable,
+)
 from dovecote.messages import new_id
 from dovecote.ports import Invoke, ToolSpec, Write
 from dovecote.problems import faults
@@ -106,23 +113,22 @@ class Function:
         schema.pop("title", None)
         self.spec = ToolSpec(name=self.name, description=description, parameters=schema)
 
-    def misfits(self, arguments: dict[str, Any]) -> str:
-        """What is wrong with arguments; empty if nothing is."""
+    def check(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """The arguments as the function takes them; InvalidInputError if they do not fit."""
         try:
-            self._model.model_validate(arguments)
+            checked = self._model.model_validate(arguments)
         except ValidationError as error:
-            return f"the arguments of {self.name!r} do not fit: {faults(error.errors())}"
-        return ""
+            raise InvalidInputError(
+                f"the arguments of {self.name!r} do not fit: {faults(error.errors())}"
+            ) from error
+        return {name: getattr(checked, name) for name in type(checked).model_fields}
 
     async def run(self, call: Call, arguments: dict[str, Any]) -> ToolOutcome:
         """Check, run, and make JSON of what comes back; only errors worth another try are raised."""
-        if problems := self.misfits(arguments):
-            return _failed("InvalidInputError", problems)
-        checked = self._model.model_validate(arguments)
-        values = {name: getattr(checked, name) for name in type(checked).model_fields}
-        if self._call_parameter:
-            values[self._call_parameter] = call
         try:
+            values = self.check(arguments)
+            if self._call_parameter:
+                values[self._call_parameter] = call
             if inspect.iscoroutinefunction(self._function):
                 value = await self._function(**values)
             else:
@@ -133,7 +139,7 @@ class Function:
         except DovecoteError as error:
             if is_retryable(error):
                 raise
-            return _failed(type(error).__name__, str(error))
+            return ToolOutcome(error=Failure.of(error))
         except Exception as error:
             log.exception("tool function %r raised", self.name)
             return _failed("ToolError", f"{self.name!r} raised {type(error).__name__}: {error}")
@@ -188,7 +194,7 @@ class Tools:
             return await found.run(Call(request, self._app), request.arguments)
         return await self._calls.do(request.id, lambda: run_once(self._app, found, request))
 
-    async def _run(self, brokered: BrokeredCall) -> JsonValue:
+    async def _run(self, brokered: BrokeredCall) -> dict[str, JsonValue]:
         """A call that came over the broker; what cannot be called is an outcome as well, since somebody waits."""
         only = next(iter(self._functions)) if len(self._functions) == 1 else ""
         request = ToolRequest(id=brokered.task_id, arguments=brokered.arguments, task_id=brokered.task_id)

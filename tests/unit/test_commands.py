@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from dovecote import App, Call, Commands, Message, MessageType, topics
+from dovecote import App, Call, Commands, Message, MessageType, once, topics
 from dovecote.errors import CommandRejectedError, ConfigurationError, DeadlineError, ToolError, UnavailableError
 from dovecote.settings import Settings
 from dovecote.testing import Network
@@ -33,7 +33,7 @@ class Till:
             self.log.append(order)
             await self.goes.wait()
             if order == "lost":
-                raise ToolError("there is no such order")
+                raise ToolError("there is no such order", mend="order it first")
             if order == "flaky" and self.log.count("flaky") < 3:
                 raise UnavailableError("not yet")
             paid = int(await call.state.get(order, 0)) + cents
@@ -90,8 +90,23 @@ async def test_a_command_that_cannot_be_read_is_refused() -> None:
 async def test_a_command_that_fails_is_the_error_it_failed_with() -> None:
     async with _asker(Till().app) as (ann, _):
         accepted = await ann.bus.command("till", "pay", {"order": "lost", "cents": 1})
-        with pytest.raises(ToolError, match="no such order"):
+        with pytest.raises(ToolError, match="no such order") as failed:
             await accepted.outcome()
+    assert failed.value.mend == "order it first"
+
+
+async def test_who_was_cut_off_while_it_waited_for_an_outcome_may_ask_again() -> None:
+    till = Till()
+    till.goes.clear()
+    async with _asker(till.app) as (ann, _):
+        accepted = await ann.bus.command("till", "pay", {"order": "a", "cents": 5}, timeout=5)
+        other = asyncio.create_task(accepted.outcome())
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(accepted.outcome(), 0.05)
+        till.goes.set()
+        assert await accepted.outcome() == 5
+        assert await other == 5
+    assert till.log == ["a"]
 
 
 async def test_a_command_that_fails_for_now_is_tried_again() -> None:
@@ -126,6 +141,38 @@ async def test_one_idempotency_key_is_one_effect() -> None:
             accepted = await ann.bus.command("till", "pay", {"order": "a", "cents": 5}, idempotency_key="k")
             assert await accepted.outcome() == 5
         assert net.state("till").values()["effect:a"]["value"] == 5
+
+
+async def test_one_idempotency_key_of_two_senders_is_two_effects() -> None:
+    bob = App("bob", requests=True)
+    async with _asker(Till().app, bob) as (ann, _):
+        for asker, paid in ((ann, 5), (bob, 10)):
+            accepted = await asker.bus.command("till", "pay", {"order": "a", "cents": 5}, idempotency_key="k")
+            assert await accepted.outcome() == paid
+
+
+async def test_a_command_for_which_nobody_waits_is_held_until_the_replica_that_is_at_it_is_done_or_gone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(once, "LEASE", 0.3)
+    first, second = Till(), Till()
+    first.goes.clear()
+    command = Message(
+        type=MessageType.COMMAND,
+        sender="ann",
+        content={"command": "pay", "parameters": {"order": "a", "cents": 5}},
+    )
+    async with _asker(first.app, second.app) as (_, net):
+        working = asyncio.create_task(first.app.inbox.take(command))
+        await eventually(lambda: first.log, "the handler")
+        again = asyncio.create_task(second.app.inbox.take(command))
+        key = f"request:{command.id}"
+        await eventually(lambda: net.state("till").values()[key]["beat"] >= 10, "signs of life")
+        assert not again.done()
+        working.cancel()
+        await again
+        assert net.state("till").values()["effect:a"]["value"] == 5
+    assert second.log == ["a"]
 
 
 async def test_a_command_survives_its_recipients_absence() -> None:

@@ -5,12 +5,14 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 import pytest_asyncio
 
-from dovecote import App, Mailbox, Message, MessageType, Priority, topics
-from dovecote.errors import ConfigurationError, ConflictError, NotFoundError, QueueFullError
+from dovecote import App, DeliveryMode, Mailbox, Message, MessageType, Priority, topics
+from dovecote.durable_queue import DurableQueue
+from dovecote.errors import ConfigurationError, ConflictError, NotFoundError, QueueFullError, UnavailableError
 from dovecote.testing import Clock, Network
 from services.recorder.main import app as recorder
 
@@ -102,6 +104,27 @@ async def test_a_message_is_one_receivers_until_its_lease_runs_out(desk: Desk) -
         await desk.box.acknowledge(sent.id)
     await desk.boxes[1].acknowledge(sent.id)
     assert (await desk.box.stats()).depth == 0
+
+
+async def test_what_is_at_most_once_is_received_once(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
+    first, second = await desk.send("first", "second", delivery=DeliveryMode.AT_MOST_ONCE)
+    assert await desk.box.get_messages() == [first, second]
+    await desk.box.renew(first.id)
+    await desk.box.nack(second.id, reason="not now")
+    desk.clock.advance(LEASE + 1)
+    assert await desk.boxes[1].get_messages() == []
+    await desk.box.acknowledge(first.id)
+    assert (await desk.box.stats()).depth == 0
+    assert f"message {second.id!r}: lost, since it is not delivered again: not now" in caplog.text
+
+
+async def test_what_cannot_be_taken_out_is_not_received(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    [once], [lasting] = await desk.send("once", delivery=DeliveryMode.AT_MOST_ONCE), await desk.send("lasting")
+    with monkeypatch.context() as away:
+        away.setattr(DurableQueue, "remove", AsyncMock(side_effect=UnavailableError("the store is away")))
+        assert await desk.box.get_messages() == [lasting]
+    desk.clock.advance(LEASE + 1)
+    assert await desk.boxes[1].get_messages() == [once, lasting]
 
 
 async def test_a_lease_that_is_renewed_goes_on(desk: Desk) -> None:

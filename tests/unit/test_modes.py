@@ -1,6 +1,7 @@
 """Delivery modes, in memory."""
 
 import asyncio
+import itertools
 import logging
 from collections.abc import Callable
 
@@ -9,7 +10,7 @@ import pytest
 from dovecote import App, DeliveryMode, Message, MessageType, Reject, once, topics
 from dovecote.effects import Effects, RepeatedCallError
 from dovecote.errors import UnavailableError
-from dovecote.ports import State
+from dovecote.ports import State, Write
 from dovecote.testing import Network
 from tests.support.eventually import eventually
 
@@ -34,8 +35,8 @@ class Shop:
         self.does(message)
 
 
-def _order(mode: DeliveryMode, content: str = "a", key: str | None = None) -> Message:
-    return Message(type=MessageType.EVENT, sender="tests", content=content, delivery=mode, idempotency_key=key)
+def _order(mode: DeliveryMode, content: str = "a", key: str | None = None, sender: str = "tests") -> Message:
+    return Message(type=MessageType.EVENT, sender=sender, content=content, delivery=mode, idempotency_key=key)
 
 
 def _fail(error: Exception) -> Callable[[Message], None]:
@@ -72,6 +73,26 @@ async def test_at_most_once_what_was_handed_to_a_replica_that_is_killed_is_handl
     assert sum(len(shop.handed) for shop in shops) == 1
 
 
+async def test_at_most_once_what_could_not_be_begun_since_the_state_store_was_away_is_not_lost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shop, tries = Shop(), itertools.count(1)
+    async with Network([shop.app]) as net:
+        state = net.state("shop")
+        write = state.write
+
+        async def fail_twice(*writes: Write) -> None:
+            if next(tries) <= 2:
+                raise UnavailableError("the store is away")
+            await write(*writes)
+
+        monkeypatch.setattr(state, "write", fail_twice)
+        await net.bus.publish(TOPIC, _order(DeliveryMode.AT_MOST_ONCE))
+        await net.bus.settled()
+        assert not net.bus.events(topics.DEAD_LETTERS)
+    assert shop.handed == ["a"]
+
+
 @pytest.mark.parametrize(
     ("mode", "handed"),
     [(DeliveryMode.AT_MOST_ONCE, 1), (DeliveryMode.AT_LEAST_ONCE, 3), (DeliveryMode.EXACTLY_ONCE, 1)],
@@ -94,6 +115,33 @@ async def test_exactly_once_two_messages_of_one_idempotency_key_are_handled_once
             await net.bus.publish(TOPIC, _order(DeliveryMode.EXACTLY_ONCE, content, key="order 7"))
             await net.bus.settled()
     assert shop.handed == ["a"]
+
+
+async def test_exactly_once_an_idempotency_key_is_its_senders() -> None:
+    shop = Shop()
+    async with Network([shop.app]) as net:
+        for sender in ("ann", "bob"):
+            await net.bus.publish(TOPIC, _order(DeliveryMode.EXACTLY_ONCE, sender, key="order 7", sender=sender))
+            await net.bus.settled()
+    assert shop.handed == ["ann", "bob"]
+
+
+async def test_exactly_once_what_comes_again_while_it_is_handled_elsewhere_waits_until_it_is_done(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(once, "LEASE", 0.3)
+    shops, order, goes = [Shop(), Shop()], _order(DeliveryMode.EXACTLY_ONCE), asyncio.Event()
+    for shop in shops:
+        shop.waits = goes
+    async with Network([shop.app for shop in shops]) as net:
+        for _ in range(2):
+            await net.bus.publish(TOPIC, order)
+        key = f"delivered:{TOPIC}:{order.id}"
+        await eventually(lambda: net.state("shop").values().get(key, {"beat": 0})["beat"] >= 10, "signs of life")
+        goes.set()
+        await net.bus.settled()
+        assert not net.bus.events(topics.FAILURES)
+    assert sum(len(shop.handed) for shop in shops) == 1
 
 
 async def test_exactly_once_what_fails_is_tried_again_and_then_not_again() -> None:

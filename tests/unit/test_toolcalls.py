@@ -79,6 +79,29 @@ async def test_a_call_that_comes_again_is_answered_again_and_made_once() -> None
     assert SOLD == ["hat"]
 
 
+async def test_a_call_whose_answer_could_not_be_published_is_answered_when_it_comes_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with _network() as net:
+        publish = net.bus.publish_event
+
+        async def fail(topic: str, event: Any) -> None:
+            if topic.startswith("tools/shop/response"):
+                raise UnavailableError("the broker is away")
+            await publish(topic, event)
+
+        call = {"task_id": "t", "function": "sell", "arguments": {"what": "hat"}}
+        with monkeypatch.context() as away:
+            away.setattr(net.bus, "publish_event", fail)
+            await net.bus.publish_event("tools/shop/call/t", call)
+            await net.bus.settled()
+            assert (await net.workflows("shop").finished("t")).status == "failed"
+        await net.bus.publish_event("tools/shop/call/t", call)
+        (answer,) = await _answers(net, "shop")
+    assert answer == {"task_id": "t", "result": 1, "error": None}
+    assert SOLD == ["hat"]
+
+
 async def test_the_same_call_without_a_task_is_made_each_time() -> None:
     async with _network() as net:
         for count in (1, 2):

@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Annotated, Any
 
 import pytest
-from pydantic import BaseModel, Field, JsonValue
+from pydantic import AfterValidator, BaseModel, Field, JsonValue
 
 from dovecote import App, Call, ToolError, Tools, Write
 from dovecote.errors import ConfigurationError, ModelError, NotFoundError, UnavailableError
@@ -21,6 +21,14 @@ class Colour(StrEnum):
     BLUE = "blue"
 
 
+CHECKED: list[int] = []
+
+
+def _note(number: int) -> int:
+    CHECKED.append(number)
+    return number
+
+
 class Place(BaseModel):
     city: str
     zip: int | None = None
@@ -33,6 +41,12 @@ tools = Tools("workshop", capabilities=["work"])
 def paint(colour: Colour, place: Place, when: date, coats: Annotated[int, Field(ge=1)] = 2) -> dict[str, Any]:
     """Paint a place."""
     return {"colour": colour, "city": place.city, "when": when, "coats": coats}
+
+
+@tools.tool
+def weigh(grams: Annotated[int, AfterValidator(_note)]) -> int:
+    """Weigh something."""
+    return grams
 
 
 @tools.tool
@@ -162,6 +176,12 @@ async def _call(net: Network, function: str, call_id: str = "", /, **arguments: 
 async def test_arguments_arrive_as_the_types_of_the_signature(net: Network) -> None:
     outcome = await _call(net, "paint", colour="red", place={"city": "Rome"}, when="2026-01-02")
     assert outcome.result == {"colour": "red", "city": "Rome", "when": "2026-01-02", "coats": 2}
+
+
+async def test_arguments_are_checked_once(net: Network) -> None:
+    CHECKED.clear()
+    assert (await _call(net, "weigh", grams=7)).result == 7
+    assert CHECKED == [7]
 
 
 @pytest.mark.parametrize(
