@@ -9,29 +9,48 @@ from collections.abc import Generator
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from pydantic import JsonValue
+from pydantic import BaseModel, ConfigDict, JsonValue
 
 from dovecote.errors import AgentUnavailableError, DeadlineError
 from dovecote.messages import Message, MessageType
 from dovecote.ports import Retry, WorkflowContext
-from dovecote.settings import Settings
 
 _Run = Generator[Any, Any, Any]
 _LONGEST_PAUSE: Final = 30.0
 _GIVE_UP: Final = Retry.lasting(240)
 
 
+class Patience(BaseModel):
+    """How long agents are waited for, and how often they are asked: what the settings say when a task is accepted.
+
+    It is kept with the task, since a replay under other settings would do something else.
+    """
+
+    model_config = ConfigDict(frozen=True, from_attributes=True)
+
+    agent_wait: float
+    ask_timeout: float
+    ask_retries: int
+    resend_after: float
+    accept_timeout: float
+
+    @property
+    def tries(self) -> Retry:
+        """How often an activity is tried for which an agent must run."""
+        return Retry.lasting(self.agent_wait, longest=5)
+
+
 class Asking:
     """One task on its way; part of a workflow."""
 
-    def __init__(self, context: WorkflowContext, task: Message, settings: Settings) -> None:
+    def __init__(self, context: WorkflowContext, task: Message, patience: Patience) -> None:
         self._context = context
         self._task = task
-        self._settings = settings
+        self._patience = patience
         self._event = f"reply.{task.id}"
         self._accepted = False
 
-    def until_answered(self, agent: str | None, patience: Retry, limit: float) -> _Run:
+    def until_answered(self, agent: str | None, limit: float) -> _Run:
         """Send until the answer is there; returns it as `take_reply` raised it.
 
         `agent` is the app-id if it is known to run. Raises DeadlineError after `limit` seconds, and
@@ -39,13 +58,13 @@ class Asking:
         """
         began = self._context.current_utc_datetime
         end = began + timedelta(seconds=limit)
-        last_call = began + timedelta(seconds=self._settings.accept_timeout)
-        pause = self._settings.resend_after
+        last_call = began + timedelta(seconds=self._patience.accept_timeout)
+        pause = self._patience.resend_after
         longest = max(pause, _LONGEST_PAUSE)
         sent = 0
         while True:
             data: dict[str, JsonValue] = {"message": self._task.model_dump(mode="json"), "agent": agent}
-            agent = yield self._context.call_activity("send", data, patience)
+            agent = yield self._context.call_activity("send", data, self._patience.tries)
             sent += 1
             again = self._context.current_utc_datetime + timedelta(seconds=pause)
             reply = yield from self._wait(min(again, end if self._accepted else min(end, last_call)))
@@ -72,7 +91,7 @@ class Asking:
 
     def _give_up(self, agent: str, sent: int) -> _Run:
         reason = (
-            f"agent {agent!r} did not take task {self._task.id!r} within {self._settings.accept_timeout:g} s, "
+            f"agent {agent!r} did not take task {self._task.id!r} within {self._patience.accept_timeout:g} s, "
             f"though it was sent {sent} times"
         )
         data: dict[str, JsonValue] = {

@@ -9,6 +9,7 @@ from pydantic import BaseModel, JsonValue, ValidationError
 from dovecote import topics
 from dovecote.acceptance import accept
 from dovecote.app import App
+from dovecote.asking import Patience
 from dovecote.delivery import failure_of
 from dovecote.errors import (
     AgentUnavailableError,
@@ -122,7 +123,9 @@ class Orchestrator:
             self._content.model_validate(message.content)
         except ValidationError as error:
             raise InvalidInputError(f"task {message.id!r} does not fit: {faults(error.errors())}") from error
-        ended = await accept(self._app.running.ports, PLAN, message, taker=self.name)
+        running = self._app.running
+        patience = Patience.model_validate(running.settings).model_dump(mode="json")
+        ended = await accept(running.ports, PLAN, message, taker=self.name, patience=patience)
         if ended is None:
             self._tell(message.id, "started", f"{self.name} takes the task")
         else:
@@ -132,8 +135,10 @@ class Orchestrator:
         assert self._plan is not None  # noqa: S101 - see `app`
         assert self._content is not None  # noqa: S101 - see `app`
         task = Message.model_validate(data)
+        # A version before this one has accepted the task where it says nothing of patience.
+        patience = Patience.model_validate(data.get("patience", self._app.running.settings))
         began = context.current_utc_datetime
-        run = Execution(context, task, self.name, self._app.running.settings)
+        run = Execution(context, task, self.name, patience)
         answer: JsonValue = None
         error: Failure | None = None
         try:

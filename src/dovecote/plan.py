@@ -13,12 +13,11 @@ from typing import Any
 from pydantic import BaseModel, JsonValue
 
 from dovecote import topics
-from dovecote.asking import Asking
+from dovecote.asking import Asking, Patience
 from dovecote.errors import DeadlineError, DovecoteError, TaskFailedError, is_retryable, named
 from dovecote.messages import Message, MessageType
-from dovecote.ports import Retry, WorkflowContext
+from dovecote.ports import WorkflowContext
 from dovecote.results import AgentResult, Failure, Step
-from dovecote.settings import Settings
 from dovecote.tools import ToolOutcome, ToolRequest
 
 
@@ -97,14 +96,13 @@ class PlanContext:
 class Execution:
     """One run of a plan: carries out its wishes, and keeps the steps."""
 
-    def __init__(self, context: WorkflowContext, task: Message, name: str, settings: Settings) -> None:
+    def __init__(self, context: WorkflowContext, task: Message, name: str, patience: Patience) -> None:
         self._context = context
         self._task = task
         self._name = name
-        self._settings = settings
+        self._patience = patience
         self._asked = 0
         self._found: set[str] = set()
-        self._patience = Retry.lasting(settings.agent_wait, longest=5)
         self.steps: list[Step] = []
 
     def follow(self, plan: Plan, content: Any) -> _Run:
@@ -125,7 +123,7 @@ class Execution:
     def _do(self, wish: Wish) -> _Run:
         match wish:
             case Find():
-                found = yield self._context.call_activity("find", list(wish.capabilities), self._patience)
+                found = yield self._context.call_activity("find", list(wish.capabilities), self._patience.tries)
                 self._found.update(found)
                 return found
             case Ask():
@@ -143,8 +141,8 @@ class Execution:
         return f"{self._context.instance_id}.{self._asked}"
 
     def _ask(self, wish: Ask) -> _Run:
-        """The agent's result; it is asked anew, as often as the settings say, where its failure may pass."""
-        retries = self._settings.ask_retries
+        """The agent's result; it is asked anew, as often as the patience allows, where its failure may pass."""
+        retries = self._patience.ask_retries
         while True:
             answer: AgentResult | Failure = yield from self._ask_once(wish, self._next_id())
             if isinstance(answer, AgentResult):
@@ -172,8 +170,8 @@ class Execution:
         began = self._context.current_utc_datetime
         # One that was found in this plan runs; of another the first try makes sure.
         agent = wish.agent if wish.agent in self._found else None
-        asking = Asking(self._context, message, self._settings)
-        reply = yield from asking.until_answered(agent, self._patience, wish.timeout or self._settings.ask_timeout)
+        asking = Asking(self._context, message, self._patience)
+        reply = yield from asking.until_answered(agent, wish.timeout or self._patience.ask_timeout)
         if reply["type"] == MessageType.ERROR:
             failure = Failure.model_validate(reply["content"])
             self.steps.append(
@@ -204,7 +202,8 @@ class Execution:
             "function": wish.function,
             "request": request.model_dump(mode="json"),
         }
-        outcome = ToolOutcome.model_validate((yield self._context.call_activity("call", data, self._patience)))
+        said = yield self._context.call_activity("call", data, self._patience.tries)
+        outcome = ToolOutcome.model_validate(said)
         seconds = (self._context.current_utc_datetime - began).total_seconds()
         step = Step(
             agent=self._name,

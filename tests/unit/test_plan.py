@@ -5,9 +5,11 @@ from typing import Any
 
 import pytest
 
-from dovecote import AgentResult, PlanContext
+from dovecote import AgentResult, Message, MessageType, PlanContext
 from dovecote.errors import DovecoteError, ModelError, ModelUnavailableError, NotFoundError
+from dovecote.orchestrator import PLAN
 from dovecote.results import TaskResult
+from dovecote.settings import Settings
 from dovecote.testing import Network
 from tests.support.eventually import eventually
 from tests.support.plans import Job, Steps, asking, run, running
@@ -94,6 +96,32 @@ async def test_an_agent_is_asked_anew_as_often_as_the_settings_say_if_its_error_
         result = await net.ask({})
     assert len(calls) == asked
     assert result.status == ("completed" if fails < asked else "failed")
+
+
+async def test_a_task_goes_on_under_the_settings_that_it_was_accepted_under() -> None:
+    calls, again = [], asyncio.Event()
+
+    async def model(messages: Any, _: Any) -> str | Exception:
+        calls.append(messages)
+        if len(calls) > 1:
+            await again.wait()
+        return ModelUnavailableError("overloaded") if len(calls) == 1 else "here I am"
+
+    async with running(asking(), model, ask_retries=1, model_wait=0) as net:
+        task = TaskResult.model_validate(await net.invoke("lead", "tasks", {"content": {}}))
+        await eventually(lambda: len(calls) == 2, "the second question")
+        await net.stop("lead")
+        net._settings = Settings(ask_retries=0, model_wait=0)
+        await net.start("lead")
+        again.set()
+        assert (await net.result(task.task_id)).answer == "here I am"
+
+
+async def test_a_task_that_an_earlier_version_accepted_goes_on_under_the_settings() -> None:
+    async with running(asking()) as net:
+        task = Message(id="t1", type=MessageType.TASK, sender="lead", content={})
+        await net.workflows("lead").schedule(PLAN, task.model_dump(mode="json"), instance_id=task.id)
+        assert (await net.result(task.id)).answer == "ann: go"
 
 
 async def test_a_plan_may_catch_an_error_and_go_on() -> None:
