@@ -187,6 +187,7 @@ class Orchestrator:
         bus = self._app.running.ports.bus
         error = AgentUnavailableError(data["reason"])
         told = failure_of(message.id, topics.inbox(agent), agent, error, attempt=data["sent"], verdict="DROP")
+        told = told.model_copy(update={"sender": self.name})  # who tells of it, and signs what it tells
         await bus.publish(topics.FAILURES, told)
         await bus.publish(topics.DEAD_LETTERS, message)
         return None

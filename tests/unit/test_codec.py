@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import JsonValue
 from pydantic_core import from_json
 
 from dovecote import Message, MessageType, topics
@@ -190,6 +191,14 @@ async def test_a_claim_of_more_than_may_be_is_refused_before_it_is_read() -> Non
 async def test_a_reference_that_is_not_ours_is_left_alone() -> None:
     event = _message().to_cloudevent() | {"dataref": "https://example.com/a"}
     assert (await _codec().decode(NEWS, event)).content == "news"
+    assert (await _codec().reopen(await _codec().decode(GRAVE, event))).content == "news"
+
+
+@pytest.mark.parametrize("name", ["dataref", "dataencoding", "signature", "datacontenttype"])
+async def test_a_field_of_bare_json_is_no_attribute_of_an_event(name: str) -> None:
+    content: dict[str, JsonValue] = {"question": "why?", name: "https://example.com/a"}
+    assert (await _codec().decode(NEWS, content)).content == content
+    assert (await _codec().reopen(await _codec().decode(GRAVE, content))).content == content
 
 
 async def test_while_the_store_is_away_a_message_is_tried_again_and_not_refused() -> None:
@@ -202,15 +211,13 @@ async def test_while_the_store_is_away_a_message_is_tried_again_and_not_refused(
         await _codec(Away()).decode(NEWS, event)
 
 
-async def test_a_dead_letter_leaves_its_body_where_it_is_and_can_be_published_again() -> None:
+async def test_a_dead_letter_leaves_its_body_where_it_is_and_can_be_handed_in_again() -> None:
     codec, message = _codec(over=100), _message("".join(map(str, range(9000))), metadata={"a": "b"})
     event = await _sent(codec, message)
     assert event["dataencoding"] == "gzip"
     dead = await codec.decode(GRAVE, event)
     assert (dead.id, dead.content) == (message.id, None)
-    again = await _sent(codec, dead)
-    assert again == event
-    assert await codec.decode(NEWS, again) == message
+    assert await codec.reopen(dead) == message
 
 
 async def test_a_dead_letter_that_cannot_be_opened_is_kept_and_not_refused_again() -> None:
@@ -218,7 +225,32 @@ async def test_a_dead_letter_that_cannot_be_opened_is_kept_and_not_refused_again
     dead = await _codec().decode(GRAVE, event)
     assert dead.content == "AAAA"
     with pytest.raises(InvalidInputError, match="is not gzip"):
-        await _codec().decode(NEWS, await _sent(_codec(), dead))
+        await _codec().reopen(dead)
+
+
+FORGED = {
+    "sealed:source": "eve",
+    "sealed:dataref": f"claims/{'0' * 64}?chunks=1",
+    "sealed:dataencoding": "gzip",
+    "sealed:signature": "none",
+}
+
+
+async def test_what_anybody_may_set_in_metadata_does_not_change_how_a_message_travels() -> None:
+    codec, message = _codec(over=100), _message("so it is. " * 1000, metadata=FORGED | {"a": "b"})
+    event = await _sent(codec, message)
+    assert (event["source"], event["dataencoding"]) == ("ann", "gzip")
+    assert await codec.decode(NEWS, event) == message
+
+
+async def test_what_anybody_may_set_in_metadata_is_not_what_a_dead_letter_is_opened_by() -> None:
+    event = _message(metadata=FORGED | {"a": "b"}).to_cloudevent()
+    dead = await _codec().decode(GRAVE, event)
+    assert dead.metadata == {"a": "b"}
+    signed = await _codec().decode(GRAVE, event | {"signature": "mine"})
+    assert signed.metadata.keys() == {"a", "sealed:signature", "sealed:datacontenttype"}
+    forged = signed.model_copy(update={"metadata": {**signed.metadata, "sealed:source": "eve"}})
+    assert await _codec().reopen(forged) == await _codec().reopen(signed) == dead
 
 
 async def test_a_dead_letter_that_was_only_compressed_can_be_read() -> None:

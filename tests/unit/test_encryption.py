@@ -89,6 +89,12 @@ async def test_large_content_is_compressed_then_encrypted_and_kept_aside_encrypt
     assert await codec.decode(NEWS, event) == message
 
 
+async def test_what_is_switched_off_does_not_look_at_the_content() -> None:
+    event = {"id": "one", "data": object()}  # which no JSON can say
+    assert await Compression(0, LIMIT).encode(event) is event
+    assert await Encryption(MemoryCrypto({}), "").encode(event) is event
+
+
 async def test_an_empty_text_needs_no_hiding() -> None:
     codec = _codec("new", new=NEW)
     message = Message(type=MessageType.EVENT, sender="ann", content="")

@@ -1,6 +1,9 @@
 """Who sent a message, and that it is as it was sent."""
 
+import itertools
 import json
+import time
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -9,20 +12,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic_core import from_json
 
-from dovecote import App, Message, MessageType, topics
+from dovecote import App, Mailbox, Message, MessageType, Orchestrator, topics
 from dovecote.codec import Codec
 from dovecote.codec.keys import KeyRing, new_keys
 from dovecote.codec.signing import Signing
-from dovecote.errors import ConfigurationError, InvalidInputError, UnverifiedError
+from dovecote.errors import ConfigurationError, InvalidInputError, UnavailableError, UnverifiedError
 from dovecote.messages import now
 from dovecote.ports import Subscription
 from dovecote.settings import Settings
-from dovecote.testing import MEMORY, MemorySecrets, Network
+from dovecote.testing import MEMORY, Clock, MemorySecrets, Network
+from services.directory.main import app as directory
 from services.recorder.main import app as recorder
 from tests.support.messages import full_message
+from tests.support.plans import Job, agent, asking
 
 WINDOW = 100.0
-PRIVATE, PUBLIC = new_keys(["ann", "bob", "recorder"], "1")
+PRIVATE, PUBLIC = new_keys(["ann", "bob", "lead", "directory", "recorder"], "1")
 SECRETS = {f"SIGNING_KEY_{name.upper()}": key for name, key in PRIVATE.items()} | {"SIGNING_KEYS": PUBLIC}
 
 
@@ -34,9 +39,16 @@ NEWS = Subscription("some/topic", _ignore)
 GRAVE = Subscription(topics.DEAD_LETTERS, _ignore, dead_letter=False)
 
 
-def _codec(app_id: str, secrets: dict[str, str] | None = None, *, at: datetime | None = None, **more: Any) -> Codec:
-    stored = MemorySecrets(SECRETS if secrets is None else secrets)
-    keys = KeyRing(stored, app_id, private="SIGNING_KEY_{APP}", public="SIGNING_KEYS")
+def _codec(
+    app_id: str,
+    secrets: dict[str, str] | MemorySecrets = SECRETS,
+    *,
+    at: datetime | None = None,
+    ticks: Callable[[], float] = time.monotonic,
+    **more: Any,
+) -> Codec:
+    stored = MemorySecrets(secrets) if isinstance(secrets, dict) else secrets
+    keys = KeyRing(stored, app_id, private="SIGNING_KEY_{APP}", public="SIGNING_KEYS", clock=ticks)
     options: dict[str, Any] = {"require": True, "window": WINDOW, "clock": lambda: at or now(), **more}
     return Codec(app_id=app_id, signing=Signing(app_id, keys, **options))
 
@@ -73,8 +85,9 @@ async def test_a_message_altered_by_one_byte_is_refused(place: float, other: int
         with pytest.raises(InvalidInputError):
             await BOB.decode(NEWS, event)
         return
+    patient = _codec("bob", ticks=itertools.count(step=20).__next__)  # for whom no key may be a new one
     try:
-        read = await BOB.decode(NEWS, event)
+        read = await patient.decode(NEWS, event)
     except InvalidInputError:
         return
     assert read == message, "what is handled is what was signed, or nothing is"
@@ -146,7 +159,7 @@ async def test_a_message_signed_by_another_than_its_sender_is_refused() -> None:
         await BOB.decode(NEWS, event)
 
 
-@pytest.mark.parametrize("event", [{"question": "why?"}, "text", _message().to_cloudevent()])
+@pytest.mark.parametrize("event", [{"question": "why?", "signature": "I"}, "text", _message().to_cloudevent()])
 async def test_what_is_not_signed_is_refused_but_on_topics_that_are_said_to_take_it(event: Any) -> None:
     with pytest.raises(UnverifiedError, match="is not signed"):
         await BOB.decode(NEWS, event)
@@ -178,20 +191,67 @@ async def test_an_app_that_only_signs_takes_what_is_not_signed() -> None:
     assert await BOB.decode(NEWS, await _sent(signs, _message()))
 
 
-async def test_a_new_key_is_known_as_soon_as_it_is_in_the_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    secrets = dict(SECRETS)
-    bob = _codec("bob", secrets)
-    old = await _sent(ANN, _message("old"))
+@pytest.mark.parametrize("signed_at", ["yesterday", "2026-01-01T00:00:00"])
+async def test_what_was_signed_at_no_time_is_refused(signed_at: str) -> None:
+    class Signs(datetime):
+        def isoformat(self, *_: Any) -> str:
+            return signed_at
+
+    event = await _sent(_codec("ann", at=Signs(2026, 1, 1)), _message())
+    with pytest.raises(UnverifiedError, match="no time with a zone"):
+        await BOB.decode(NEWS, event)
+
+
+NEW_PRIVATE, NEW_PUBLIC = new_keys(["ann"], "2")
+NEW_ANN = _codec("ann", {"SIGNING_KEY_ANN": NEW_PRIVATE["ann"]})
+
+
+async def test_a_message_with_a_new_key_is_not_refused_before_the_set_was_read_after_it_came() -> None:
+    secrets, time = dict(SECRETS), [0.0]
+    bob = _codec("bob", secrets, ticks=lambda: time[0])
+    old, new = await _sent(ANN, _message("old")), await _sent(NEW_ANN, _message("new"))
     assert await bob.decode(NEWS, old)
-    private, public = new_keys(["ann"], "2")
-    new = await _sent(_codec("ann", {"SIGNING_KEY_ANN": private["ann"]}), _message("new"))
+    time[0] = 9.0
+    with pytest.raises(UnavailableError, match="key 'ann-2' was in no set of 'SIGNING_KEYS' 9 s ago"):
+        await bob.decode(NEWS, new)
+    time[0] = 11.0
     with pytest.raises(UnverifiedError, match="key 'ann-2', which no app is known by"):
         await bob.decode(NEWS, new)
-    both = [*json.loads(PUBLIC)["keys"], *json.loads(public)["keys"]]
+    both = [*json.loads(PUBLIC)["keys"], *json.loads(NEW_PUBLIC)["keys"]]
     secrets["SIGNING_KEYS"] = json.dumps({"keys": both})
-    monkeypatch.setattr("dovecote.codec.keys._AGAIN", 0.0)
+    time[0] = 22.0
     assert await bob.decode(NEWS, new)
     assert await bob.decode(NEWS, old)
+
+
+async def test_a_key_that_was_taken_out_of_the_set_is_not_known_after_a_minute() -> None:
+    secrets, time = dict(SECRETS), [0.0]
+    bob = _codec("bob", secrets, ticks=lambda: time[0])
+    old = await _sent(ANN, _message("old"))
+    assert await bob.decode(NEWS, old)
+    secrets["SIGNING_KEYS"] = NEW_PUBLIC
+    time[0] = 61.0
+    with pytest.raises(UnverifiedError, match="key 'ann-1', which no app is known by"):
+        await bob.decode(NEWS, old)
+
+
+async def test_while_the_secret_store_is_away_known_keys_are_known_and_others_may_be_new() -> None:
+    class Store(MemorySecrets):
+        away = False
+
+        async def get(self, name: str) -> str:
+            if self.away:
+                raise UnavailableError("the store is away")
+            return await super().get(name)
+
+    store, time = Store(SECRETS), [0.0]
+    bob = _codec("bob", store, ticks=lambda: time[0])
+    old, new = await _sent(ANN, _message("old")), await _sent(NEW_ANN, _message("new"))
+    assert await bob.decode(NEWS, old)
+    store.away, time[0] = True, 61.0
+    assert await bob.decode(NEWS, old)
+    with pytest.raises(UnavailableError, match="the store is away"):
+        await bob.decode(NEWS, new)
 
 
 @pytest.mark.parametrize(
@@ -236,11 +296,50 @@ async def test_a_forged_message_is_a_dead_letter_with_its_reason_and_cannot_be_h
     assert handled == [mine]
 
 
+async def test_a_task_that_nobody_takes_is_a_dead_letter_where_all_must_be_signed() -> None:
+    lead = Orchestrator("lead")
+    lead.plan(Job)(asking())
+    demands = Settings(signatures="require", accept_timeout=0.01)
+    async with Network([directory, recorder, lead, agent("ann")], settings=demands, secrets=SECRETS) as net:
+        await net.stop("ann")
+        result = await net.ask({})
+        await net.bus.settled()
+        letter: Any = await net.invoke("recorder", f"deadletters/{result.task_id}.1", verb="GET")
+        dead = Message.model_validate(letter["message"])
+        assert await _codec("ann").reopen(dead) == dead.model_copy(update={"metadata": {}})
+    assert result.error is not None
+    assert result.error.type == "AgentUnavailableError"
+    assert [(one["consumer"], one["error"]) for one in letter["reasons"]] == [("ann", "AgentUnavailableError")]
+
+
+async def test_what_a_mailbox_gives_up_is_a_dead_letter_where_all_must_be_signed() -> None:
+    ann, bob, clock = App("ann"), App("bob"), Clock()
+    box = Mailbox(bob, clock=clock.now)
+    async with Network([recorder, ann, bob], settings=Settings(signatures="require"), secrets=SECRETS) as net:
+        refused, late = (await ann.bus.send("bob", "news"), await ann.bus.send("bob", "olds", ttl=60))
+        await net.bus.settled()
+        clock.advance(61)
+        assert await box.get_messages() == [refused]
+        await box.nack(refused.id, requeue=False, reason="no such account")
+        await net.bus.settled()
+        assert await _reasons(net, refused) == ["no such account"]
+        assert ["expired" in reason for reason in await _reasons(net, late)] == [True]
+        # The mailbox has no signature of what it was sent, and cannot sign for its sender.
+        await net.invoke("recorder", "deadletters/resubmit", {"id": refused.id})
+        assert ["is not signed" in reason for reason in await _reasons(net, refused)] == [False, True]
+        stats = await box.stats()
+    assert (stats.depth, stats.dead, stats.expired) == (0, 1, 1)
+
+
+async def _reasons(net: Network, message: Message) -> list[str]:
+    letter: Any = await net.invoke("recorder", f"deadletters/{message.id}", verb="GET")
+    return [one["reason"] for one in letter["reasons"]]
+
+
 async def test_a_dead_letter_keeps_the_signature_of_its_sender() -> None:
     event = await _sent(ANN, _message())
     dead = await _codec("recorder").decode(GRAVE, event)
     assert dead.content == "news"
     assert await BOB.reopen(dead) == _message(id=dead.id, timestamp=dead.timestamp)
-    assert await _sent(_codec("recorder"), dead) == event
     with pytest.raises(UnverifiedError, match="altered"):
         await BOB.reopen(dead.model_copy(update={"content": "olds"}))

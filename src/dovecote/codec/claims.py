@@ -38,7 +38,8 @@ class Claims:
     async def encode(self, event: Event, topic: str, message: Message) -> Event:
         """The event without its body, which is in the store when this returns.
 
-        Raises TooLargeError for a body over the limit. The same message again is kept under the same keys.
+        Raises TooLargeError for a body over the limit. The same message again is kept under the same keys, unless
+        it is encrypted: then its body is another one each time.
         """
         body = body_of(event)
         if len(body) > self._limit:

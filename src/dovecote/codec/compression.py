@@ -24,8 +24,10 @@ class Compression:
 
     async def encode(self, event: Event) -> Event:
         """The event with a compressed body, where that is smaller."""
+        if not self._over:
+            return event
         body = body_of(event)
-        if not self._over or len(body) <= self._over:
+        if len(body) <= self._over:
             return event
         packed = await asyncio.to_thread(gzip.compress, body, 6, mtime=0)
         return with_body(event, packed, [*encodings_of(event), GZIP]) if len(packed) < len(body) else event

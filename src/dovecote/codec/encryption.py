@@ -37,8 +37,10 @@ class Encryption:
 
     async def encode(self, event: Event) -> Event:
         """The event with an encrypted body; one that is empty stays as it is."""
+        if not self._key_id:
+            return event
         body = body_of(event)
-        if not self._key_id or not body:
+        if not body:
             return event
         hidden = await self._crypto.encrypt(self._key_id, body)
         return with_body({**event, _KEY: self._key_id}, hidden, [*encodings_of(event), ENCRYPTED])

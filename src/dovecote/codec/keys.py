@@ -7,18 +7,23 @@ Web Key Set of public keys, each with the member `app_id`, which binds it to the
 import base64
 import binascii
 import json
+import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Final, Literal, TypeVar
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from pydantic import AfterValidator, BaseModel, ValidationError
 
-from dovecote.errors import ConfigurationError, NotFoundError
+from dovecote.errors import ConfigurationError, NotFoundError, UnavailableError
 from dovecote.ports import Secrets
 from dovecote.problems import faults
+from dovecote.singleflight import SingleFlight
+
+log = logging.getLogger(__name__)
 
 _AGAIN: Final = 10.0  # seconds until the keys are read again when one is not among them
+_STALE: Final = 60.0  # seconds until they are read again in any case, since one may have been taken out
 _SIZE: Final = 32  # bytes of each part of a key
 
 
@@ -61,7 +66,15 @@ class KeyRing:
     In `private`, `{app}` stands for the app-id and `{APP}` for the same in capitals, with `_` for `-`.
     """
 
-    def __init__(self, secrets: Secrets, app_id: str, *, private: str, public: str) -> None:
+    def __init__(
+        self,
+        secrets: Secrets,
+        app_id: str,
+        *,
+        private: str,
+        public: str,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._secrets = secrets
         self._app_id = app_id
         self._private_name = private.format(app=app_id, APP=app_id.upper().replace("-", "_"))
@@ -69,6 +82,8 @@ class KeyRing:
         self._own: tuple[str, Ed25519PrivateKey] | None = None
         self._known: dict[str, tuple[str, Ed25519PublicKey]] = {}
         self._read_at = float("-inf")
+        self._reading = SingleFlight[None]()
+        self._clock = clock
 
     async def own(self) -> tuple[str, Ed25519PrivateKey]:
         """The app's own key and its id. Raises ConfigurationError that names the secret."""
@@ -78,15 +93,23 @@ class KeyRing:
         return self._own
 
     async def known(self, key_id: str) -> tuple[str, Ed25519PublicKey] | None:
-        """The app-id that a key speaks for, and the key; None if there is no such key, nor a new one."""
-        if key_id not in self._known and time.monotonic() - self._read_at > _AGAIN:
-            await self._read()
-        return self._known.get(key_id)
+        """The app-id that a key speaks for, and the key; None if there is no such key, nor a new one.
+
+        Raises UnavailableError for a key that may be new, since the set was read a moment before it was asked for.
+        """
+        asked = self._clock()
+        found = await self._find(key_id)
+        if found is None and self._read_at < asked:
+            raise UnavailableError(
+                f"key {key_id!r} was in no set of {self._public_name!r} {asked - self._read_at:.0f} s ago, and may "
+                "be new: the set is read again soon"
+            )
+        return found
 
     async def check(self) -> None:
         """Raise ConfigurationError if a key is missing, or the app's own does not speak for it."""
         key_id, key = await self.own()
-        found = await self.known(key_id)
+        found = await self._find(key_id)
         if found is None or found != (self._app_id, key.public_key()):
             raise ConfigurationError(
                 f"key {key_id!r} of secret {self._private_name!r} is not that of app {self._app_id!r} "
@@ -94,10 +117,22 @@ class KeyRing:
                 mend="make keys with `dovecote keys`, and give every app the same set of public ones",
             )
 
+    async def _find(self, key_id: str) -> tuple[str, Ed25519PublicKey] | None:
+        age = self._clock() - self._read_at
+        if age > (_STALE if key_id in self._known else _AGAIN):
+            try:
+                await self._reading.do(self._public_name, self._read)
+            except UnavailableError as error:
+                if key_id not in self._known:
+                    raise
+                log.warning("key %r is that of %.0f s ago: %s", key_id, age, error)
+        return self._known.get(key_id)
+
     async def _read(self) -> None:
+        began = self._clock()
         keys = (await self._secret(self._public_name, _KeySet)).keys
         self._known = {key.kid: (key.app_id, Ed25519PublicKey.from_public_bytes(_decoded(key.x))) for key in keys}
-        self._read_at = time.monotonic()
+        self._read_at = began
 
     async def _secret(self, name: str, kind: type[M]) -> M:
         try:

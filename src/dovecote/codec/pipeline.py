@@ -51,16 +51,18 @@ class Codec:
         self._claim_over = claim_over
 
     async def encode(self, broker: Capabilities, topic: str, message: Message) -> bytes:
-        """The event to publish, as JSON. Raises TooLargeError for one that cannot be made small enough."""
-        event = _outgoing(message)
-        if self._signing and not _is_sealed(message):
+        """The event to publish, as JSON. Raises TooLargeError for one that cannot be made small enough.
+
+        A dead letter of another's message is not signed: nobody can sign for another.
+        """
+        event = message.to_cloudevent()
+        if self._signing and (topic != topics.DEAD_LETTERS or message.sender == self.app_id):
             event = await self._signing.encode(event, message)
-        if DATA_REF not in event and DATA_ENCODING not in event:
-            for stage in self._stages:
-                event = await stage.encode(event)
+        for stage in self._stages:
+            event = await stage.encode(event)
         wire = to_json(event)
         limit = min(self._claim_over or broker.max_message_bytes, broker.max_message_bytes)
-        if self._claims and DATA_REF not in event and len(wire) > limit:
+        if self._claims and len(wire) > limit:
             wire = to_json(await self._claims.encode(event, topic, message))
         broker.check_size(topic, message.id, len(wire))
         return wire
@@ -69,14 +71,14 @@ class Codec:
         """The message in what was delivered. Raises InvalidInputError for what is none, or cannot be opened.
 
         A dead letter whose body is kept elsewhere or cannot be opened is handed over as it is, with what a later
-        `encode` needs in its metadata: so it may be published again, and is never refused a second time.
+        `reopen` needs in its metadata: so it may be handed in again, and is never refused a second time.
         """
         dead = subscription.topic == topics.DEAD_LETTERS
         opened: Any = event
         if isinstance(event, dict) and "specversion" in event:
             opened = await self._as_it_came(event) if dead else await self._opened(event)
         message = Message.from_cloudevent(opened, default_type=subscription.default_type)
-        attributes = opened if isinstance(opened, dict) else {}
+        attributes = opened if isinstance(opened, dict) and "specversion" in opened else {}
         if dead:
             return _sealed(message, attributes)
         if self._signing:
@@ -128,27 +130,19 @@ async def _fault(check: Callable[[], Awaitable[None]]) -> str:
     return ""
 
 
-def _is_sealed(message: Message) -> bool:
-    return any(name.startswith(_SEALED) for name in message.metadata)
-
-
 def _sealed(message: Message, event: Event) -> Message:
-    """A message with what its event says of a body that is not opened, and its sender's signature."""
-    if not {DATA_REF, DATA_ENCODING, SIGNATURE} & event.keys():
-        return message
-    kept = {_SEALED + name: str(event[name]) for name in _KEPT if name in event}
-    return message.model_copy(update={"metadata": {**message.metadata, **kept}})
+    """A message with what its event says of a body that is not opened, and its sender's signature.
+
+    Names that are kept for that are taken from the event only: in the metadata anybody may have set them.
+    """
+    metadata = {name: value for name, value in message.metadata.items() if not name.startswith(_SEALED)}
+    if {DATA_REF, DATA_ENCODING, SIGNATURE} & event.keys():
+        metadata |= {_SEALED + name: str(event[name]) for name in _KEPT if name in event}
+    return message.model_copy(update={"metadata": metadata})
 
 
 def _outgoing(message: Message) -> Event:
-    """The event of a message; of one that was never opened, the event that it came from."""
-    kept = {
-        name.removeprefix(_SEALED): value for name, value in message.metadata.items() if name.startswith(_SEALED)
-    }
-    if not kept:
-        return message.to_cloudevent()
+    """The event that a dead letter came from."""
+    kept = {name: message.metadata[_SEALED + name] for name in _KEPT if _SEALED + name in message.metadata}
     metadata = {name: value for name, value in message.metadata.items() if not name.startswith(_SEALED)}
-    event = message.model_copy(update={"metadata": metadata}).to_cloudevent()
-    if DATA_REF in kept:
-        del event["data"]
-    return event | kept
+    return message.model_copy(update={"metadata": metadata}).to_cloudevent() | kept

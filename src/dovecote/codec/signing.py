@@ -101,7 +101,12 @@ class Signing:
             self._check_time(message, signed_at)
 
     def _check_time(self, message: Message, signed_at: str) -> None:
-        age = (self._clock() - datetime.fromisoformat(signed_at)).total_seconds()
+        try:
+            age = (self._clock() - datetime.fromisoformat(signed_at)).total_seconds()
+        except (TypeError, ValueError) as error:
+            raise UnverifiedError(
+                f"message {message.id!r} was signed at {signed_at!r}, which is no time with a zone"
+            ) from error
         if age > self._window:
             raise UnverifiedError(
                 f"message {message.id!r} was signed {age:,.0f} s ago: it is replayed, or was over "
@@ -119,7 +124,7 @@ def _signed(message: Message, key_id: str, signed_at: str) -> bytes:
     fields: dict[str, Any] = message.model_dump(mode="json", exclude_none=True)
     for name in ("timestamp", "deadline"):
         if (time := getattr(message, name)) is not None:
-            fields[name] = (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC).isoformat()
+            fields[name] = time.astimezone(UTC).isoformat()
     try:
         return rfc8785.dumps({**fields, KEY_ID: key_id, SIGNED_AT: signed_at})
     except rfc8785.CanonicalizationError as error:
