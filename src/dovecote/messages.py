@@ -243,8 +243,8 @@ def _finite_json(text: str) -> JsonValue:
 
 
 def id_of(event: JsonValue) -> str:
-    """The id of an event, whether it is a message or not; one of its content if it has none."""
-    named = event.get("id") if isinstance(event, dict) else None
+    """The id of an event, whether it is a message or not; one of its content if it has none, or is bare JSON."""
+    named = event.get("id") if isinstance(event, dict) and "specversion" in event else None
     return str(named) if named else _nameless(json.dumps(event, sort_keys=True).encode())
 
 

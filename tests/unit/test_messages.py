@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from dovecote import Message, MessageType, Priority
 from dovecote.errors import InvalidInputError
-from dovecote.messages import NAMELESS, read_payload
+from dovecote.messages import NAMELESS, id_of, read_payload
 from tests.support.generated import JSON, MESSAGES, TEXT
 from tests.support.messages import full_message
 
@@ -49,6 +49,14 @@ def test_the_id_of_plain_json_follows_from_its_content() -> None:
     other = Message.from_cloudevent({"id": "a", "question": "why not?"})
     assert first.id == same.id != other.id
     assert first.id.startswith(NAMELESS)
+
+
+@given(JSON)
+def test_what_is_refused_has_the_id_that_it_would_have_as_a_message(content: Any) -> None:
+    bare: dict[str, Any] = {"id": "a", "question": content}
+    assert id_of(content) == Message.from_cloudevent(content).id
+    assert id_of(bare) == Message.from_cloudevent(bare).id
+    assert id_of(bare | {"specversion": "1.0"}) == "a"
 
 
 @pytest.mark.parametrize(
