@@ -172,6 +172,25 @@ def test_content_is_what_the_type_says(kind: str, content: dict[str, object], mo
     assert message.deadline == due
 
 
+@pytest.mark.parametrize(
+    ("deadline", "due"),
+    [
+        ("2030-01-01T00:00:00", datetime(2030, 1, 1, tzinfo=UTC)),
+        ("2030-01-01T01:00:00+01:00", datetime(2030, 1, 1, tzinfo=UTC)),
+        (3600, None),
+        ("3600", None),
+        (None, None),
+    ],
+)
+def test_a_deadline_without_a_zone_counts_as_utc_and_what_is_no_time_is_content_only(
+    deadline: object, due: datetime | None
+) -> None:
+    content = {"task_type": "x", "deadline": deadline}
+    sent = acs.AgentMessage.checked({"from_agent": "a", "message_type": "TASK_REQUEST", "content": content})
+    message = acs.to_message(sent)
+    assert (message.deadline, message.content) == (due, content)
+
+
 @pytest.mark.promise("ACS-04")
 @pytest.mark.parametrize(
     ("kind", "content", "fault"),

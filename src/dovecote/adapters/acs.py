@@ -7,9 +7,9 @@ and deadline as well. `TaskRequest`, `TaskResponse`, `StatusUpdate` and `ErrorRe
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Final, Self
+from typing import Final, Self
 
-from pydantic import AwareDatetime, Field, JsonValue, TypeAdapter, ValidationError
+from pydantic import Field, JsonValue
 
 from dovecote.adapters.lossless import EXTENSION, Foreign, Format, Json, content_of, object_of
 from dovecote.errors import InvalidInputError
@@ -152,7 +152,6 @@ _TO_PRIORITY: Final = {
 _FROM_PRIORITY: Final = {ours: theirs for theirs, ours in _TO_PRIORITY.items()} | {
     Priority.BACKGROUND: MessagePriority.LOW
 }
-_TIME: Final = TypeAdapter(AwareDatetime)
 
 
 def _fields(said: Json) -> Json:
@@ -171,11 +170,11 @@ def _fields(said: Json) -> Json:
     }
 
 
-def _deadline(content: Json) -> Any:
-    """When a task is to be done; what is no time is content only."""
+def _deadline(content: Json) -> datetime | None:
+    """When a task is to be done; what is no time in ISO 8601 is content only."""
     try:
-        return _TIME.validate_python(content.get("deadline"))
-    except ValidationError:
+        return datetime.fromisoformat(str(content.get("deadline")))
+    except ValueError:
         return None
 
 
