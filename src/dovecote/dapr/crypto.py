@@ -3,6 +3,7 @@
 Over gRPC without the SDK's client, whose constructor waits with blocking calls and which sends 2 KiB at a time.
 """
 
+import re
 from collections.abc import AsyncIterator
 from http import HTTPStatus
 from typing import Any, Final
@@ -18,7 +19,17 @@ from dovecote.errors import ConfigurationError, InvalidInputError, NotFoundError
 CRYPTO: Final = "crypto"
 _CHUNK: Final = 64 * 1024
 _LIMIT: Final = 60.0  # seconds
-_AWAY: Final = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED})
+_AWAY: Final = frozenset(
+    {
+        grpc.StatusCode.UNAVAILABLE,
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+        grpc.StatusCode.CANCELLED,
+        grpc.StatusCode.UNKNOWN,
+    }
+)
+# What the sidecar calls internal as well: it is stopping, or the vault with the key does not answer. A key that is
+# not there ends the start (Encryption.check).
+_NOT_NOW: Final = re.compile(r"context canceled|deadline|failed to wrap")
 
 
 class DaprCrypto:
@@ -68,7 +79,7 @@ class DaprCrypto:
 
 def _refusal(error: grpc.aio.AioRpcError) -> Exception:
     details = error.details() or ""
-    if error.code() in _AWAY:
+    if error.code() in _AWAY or (error.code() is grpc.StatusCode.INTERNAL and _NOT_NOW.search(details)):
         return UnavailableError(f"the sidecar does not encrypt now: {details}")
     if "crypto provider" in details:
         return ConfigurationError(
