@@ -10,7 +10,7 @@ from typing import Final
 
 from rich.console import Console
 
-from bench import inbox, turn, whole
+from bench import conversation, inbox, turn, whole
 from bench.profiles import FOLDER, report
 from bench.results import Results, has_table, line
 from bench.rows import Row
@@ -20,6 +20,7 @@ from deploy.local.runtime import get_runtime
 GROUPS: Final[dict[str, Callable[[str | None], list[Row]]]] = {
     "inbox": inbox.measure,
     "turn": turn.measure,
+    "conversation": conversation.measure,
     "whole": whole.measure,
 }
 

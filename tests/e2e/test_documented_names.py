@@ -7,10 +7,13 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
+import yaml
+from dotenv import dotenv_values
 
 from deploy.local.certificates import own_certificates
 from deploy.local.errors import LauncherError, UnreachableError, VariableError
 from deploy.local.system import System
+from dovecote.cli import main
 from tests.support.waiting import wait_until
 from tests.support.whole import CHECKOUT
 
@@ -43,6 +46,46 @@ def test_a_server_that_is_given_by_the_documented_names_is_used(broker: str, tmp
             }
         with System(
             CHECKOUT, tmp_path / "ours", apps=["recorder"], broker=broker, with_model=False, env=env
+        ) as ours:
+            with pytest.raises(LauncherError, match="there is no process 'mosquitto'"):
+                ours.pid("mosquitto")
+            _passes(ours)
+
+
+@pytest.mark.promise("ARG-02", "ARG-03", "ARG-15")
+def test_an_imported_messaging_file_is_what_the_system_runs_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with System(CHECKOUT, tmp_path / "theirs", apps=[], broker="mqtt-tls", with_model=False) as theirs:
+        url = urlsplit(theirs.env["MQTT_URL"])
+        files = own_certificates(tmp_path / "theirs" / ".dovecote" / "tls")
+        messaging = {
+            "protocol": "mqtt",
+            "broker_address": url.hostname,
+            "port": url.port,
+            "username": "${MQTT_USERNAME}",
+            "password": "${MQTT_PASSWORD}",
+            "qos_levels": {"tool_calls": 2, "responses": 1, "status": 1, "logs": 0},
+            "tls_params": {
+                "ca_certs": str(files.authority),
+                "certfile": "client.crt",
+                "keyfile": str(files.client_key),
+            },
+        }
+        (tmp_path / "client.crt").symlink_to(files.client)
+        (tmp_path / "argentic.yaml").write_text(yaml.safe_dump({"messaging": messaging}))
+        (tmp_path / ".env").write_text(f"MQTT_USERNAME={url.username}\nMQTT_PASSWORD={url.password}\n")
+        monkeypatch.chdir(CHECKOUT)
+        with pytest.raises(SystemExit, match="0"):
+            main(["import", str(tmp_path / "argentic.yaml"), "--out", str(tmp_path / "imported")])
+        env = {name: str(value) for name, value in dotenv_values(tmp_path / "imported" / ".env").items()}
+        with System(
+            CHECKOUT,
+            tmp_path / "ours",
+            apps=["recorder"],
+            broker=str(tmp_path / "imported"),
+            with_model=False,
+            env=env,
         ) as ours:
             with pytest.raises(LauncherError, match="there is no process 'mosquitto'"):
                 ours.pid("mosquitto")
