@@ -10,7 +10,7 @@ from pydantic import JsonValue, ValidationError
 
 from dovecote import App, Message
 from dovecote.deadletters import DeadLetter, DeadLetterPage, DeadLetterQuery, Reason
-from dovecote.errors import InvalidInputError, NotFoundError, UnavailableError
+from dovecote.errors import InvalidInputError, NotFoundError, TooLargeError, UnavailableError
 from dovecote.messages import now
 from dovecote.problems import faults
 from dovecote.updates import update
@@ -56,19 +56,35 @@ class DeadLetters:
         return DeadLetter.model_validate(item.value)
 
     async def change(self, message_id: str, change: Callable[[DeadLetter], None]) -> DeadLetter:
-        """The letter as `change` has left it, which may be called several times; what it raises is raised."""
+        """The letter as `change` has left it, which may be called several times; what it raises is raised.
 
-        def changed(row: Any) -> JsonValue:
-            letter = DeadLetter(id=message_id) if row is None else DeadLetter.model_validate(row)
-            change(letter)
-            return letter.model_dump(mode="json")
+        One that is too large for the store is kept without what makes it so.
+        """
+        try:
+            letter = await self._change(message_id, change)
+        except TooLargeError as error:
+            why = str(error)
+            log.warning("dead letter %r is kept without its content: %s", message_id, why)
 
-        letter = await self._write(message_id, changed)
+            def shorten(letter: DeadLetter) -> None:
+                change(letter)
+                letter.shorten(why)
+
+            letter = await self._change(message_id, shorten)
         if letter.open and letter.number is None:
             letter = await self._number(letter)
         elif letter.number is not None and not letter.open:
             await self._leave(letter, letter.number)
         return letter
+
+    async def _change(self, message_id: str, change: Callable[[DeadLetter], None]) -> DeadLetter:
+        def changed(row: Any) -> JsonValue:
+            letter = DeadLetter(id=message_id) if row is None else DeadLetter.model_validate(row)
+            change(letter)
+            after = letter.model_dump(mode="json")
+            return None if after == row else after
+
+        return await self._write(message_id, changed)
 
     async def listing(self, wanted: DeadLetterQuery) -> DeadLetterPage:
         """The open letters that are meant, newest first, of which some are looked at in one call, and not all."""

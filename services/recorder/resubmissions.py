@@ -92,7 +92,6 @@ class Resubmissions:
         self, action: DeadLetterAction, change: Callable[[DeadLetter, str, Standing], None]
     ) -> tuple[DeadLetter, str]:
         """Change how an open letter stands with its consumer, unless it is being resubmitted; returns both."""
-        await self._letters.get(action.id)
         consumer = ""
 
         def change_open(letter: DeadLetter) -> None:
@@ -138,7 +137,7 @@ class Resubmissions:
                 standing.turn("handled", now())
                 standing.notes.append(Note(at=now(), what="handled"))
             else:
-                letter.reasons.append(reason)
+                letter.add(reason)
                 standing.notes.append(Note(at=now(), what="failed", text=f"{reason.error}: {reason.reason}"))
 
         return (await self._letters.change(message_id, change)).row(reached)
@@ -156,6 +155,11 @@ def _refuse_unfit(letter: DeadLetter, row: DeadLetterRow, action: DeadLetterActi
         raise InvalidInputError(
             f"dead letter {letter.id!r} is no message, so nobody can handle it",
             mend="discard it, and send a message",
+        )
+    if letter.left_out:
+        raise InvalidInputError(
+            f"dead letter {letter.id!r} is kept without its content: {letter.left_out}",
+            mend="discard it, and send the message again",
         )
     if letter.message.expired():
         raise InvalidInputError(

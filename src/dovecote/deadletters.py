@@ -8,7 +8,7 @@ from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from dovecote.errors import InvalidInputError
+from dovecote.errors import InvalidInputError, NotFoundError
 from dovecote.messages import Message, Time
 from dovecote.topics import fits
 
@@ -16,6 +16,8 @@ from dovecote.topics import fits
 UNKNOWN: Final = "unknown"
 # Metadata of what is no message and came to its last stop: why it is none.
 UNREADABLE: Final = "unreadable"
+
+_TRACED: Final = 10  # reasons of a letter that keep their tracebacks
 
 # failing: it is tried again, or was handled after all. open: it is a dead letter. The others are its two ends.
 State = Literal["failing", "open", "handled", "discarded"]
@@ -39,6 +41,15 @@ class Reason(BaseModel):
     event: JsonValue = None
     resubmission: int = 0
     at: Time | None = None
+
+    def repeats(self, other: "Reason") -> bool:
+        """Whether both are of the same attempt."""
+        return _attempt(self) == _attempt(other)
+
+
+def _attempt(reason: Reason) -> tuple[object, ...]:
+    # A consumer that has started again counts from one again, at another time.
+    return reason.consumer, reason.topic, reason.attempt, reason.resubmission, reason.at
 
 
 class Note(BaseModel):
@@ -92,6 +103,7 @@ class DeadLetter(BaseModel):
     """A message that a consumer gave up, or failed at; `message` is there once one has given it up.
 
     `event` is what came where that was no message. `number` is its place in the order of all that are open.
+    `left_out` is why content and tracebacks are not there, of a letter that is too large to be kept with them.
     """
 
     id: str
@@ -100,6 +112,7 @@ class DeadLetter(BaseModel):
     reasons: list[Reason] = []
     consumers: dict[str, Standing] = {}
     number: int | None = None
+    left_out: str = ""
 
     @property
     def open(self) -> list[str]:
@@ -117,7 +130,7 @@ class DeadLetter(BaseModel):
         if UNREADABLE in message.metadata:
             self.event = message.content
         else:
-            self.message = message
+            self.message, self.left_out = message, ""
         for standing in self.consumers.values():
             if standing.state == "failing":
                 standing.turn("open", at)
@@ -126,14 +139,14 @@ class DeadLetter(BaseModel):
 
     def fail(self, reason: Reason, at: datetime) -> None:
         """Join the reason of a failed attempt, or the news that a later one succeeded, in any order."""
-        if reason in self.reasons:
+        if any(map(reason.repeats, self.reasons)):
             return
         told = reason.at or at
         standing = self.consumers.setdefault(reason.consumer, Standing(state="failing", since=told))
         if reason.verdict == "SUCCESS":
             self._recover(reason.consumer, standing, told)
             return
-        self.reasons.append(reason)
+        self.add(reason)
         if standing.state in {"handled", "discarded"} and told <= standing.since:
             return  # it was on its way while the letter came to its end
         if UNKNOWN in self.open and not self.consumers[UNKNOWN].is_claimed(at):
@@ -142,6 +155,22 @@ class DeadLetter(BaseModel):
             standing.turn("open", told)
         elif standing.state != "open":
             standing.turn("failing", told)
+
+    def add(self, reason: Reason) -> None:
+        """Add a reason; only the last ones keep their tracebacks, since there may be any number of them."""
+        self.reasons.append(reason)
+        for older in self.reasons[:-_TRACED]:
+            older.traceback = ""
+
+    def shorten(self, why: str) -> None:
+        """Leave out what makes a letter large: the content and the tracebacks."""
+        self.left_out = why
+        if self.message:
+            self.message = self.message.model_copy(update={"content": None, "encoding": None})
+        if self.event is not None:
+            self.event = why
+        for reason in self.reasons:
+            reason.traceback, reason.event = "", None
 
     def row(self, consumer: str) -> DeadLetterRow:
         """The line of one consumer."""
@@ -166,6 +195,7 @@ class DeadLetter(BaseModel):
     def only_open(self, consumer: str) -> str:
         """The consumer to act for: the one that is named, or the only one; InvalidInputError if there is none.
 
+        NotFoundError if nothing is known of the message at all.
         Where nobody told who gave it up, any may be named that is not known of it.
         """
         if consumer in self.open or (not consumer and len(self.open) == 1):
@@ -173,10 +203,10 @@ class DeadLetter(BaseModel):
         if UNKNOWN in self.open and consumer not in {"", *self.consumers}:
             return UNKNOWN
         states = ", ".join(f"{name} ({standing.state})" for name, standing in self.consumers.items())
+        if not states:
+            raise NotFoundError(f"there is no dead letter {self.id!r}")
         if not self.open:
-            raise InvalidInputError(
-                f"message {self.id!r} is no dead letter now: {states or 'nothing is known of it'}"
-            )
+            raise InvalidInputError(f"message {self.id!r} is no dead letter now: {states}")
         if consumer:
             raise InvalidInputError(f"message {self.id!r} is no dead letter of {consumer!r} now: {states}")
         raise InvalidInputError(

@@ -146,8 +146,8 @@ class State(Protocol):
     async def write(self, *writes: Write) -> None:
         """Write one, with a condition or not, or several without, all or nothing.
 
-        Raises ConflictError if an ETag or `create` does not hold, ValueError for a condition among several:
-        a store that is said to keep it may write the others all the same.
+        Raises ConflictError if an ETag or `create` does not hold, TooLargeError for more than is taken at once,
+        ValueError for a condition among several: a store that is said to keep it may write the others all the same.
         """
 
     async def delete(self, key: str) -> None:

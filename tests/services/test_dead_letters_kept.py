@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from pydantic_core import to_json
 
-from dovecote import DeliveryMode, Reject, topics
+from dovecote import DeliveryMode, MessageType, Reject, topics
 from dovecote.delivery import failure_of, handled_after
-from dovecote.errors import UnavailableError
+from dovecote.errors import InvalidInputError, TooLargeError, UnavailableError
 from dovecote.ports import State, Write
 from services.recorder.main import app as recorder
 from tests.support.office import TOPIC, Office, letter
@@ -63,6 +64,29 @@ async def test_a_letter_is_not_closed_by_a_consumer_that_did_not_give_it_up(
     assert await office.ls() == []
 
 
+async def test_what_is_told_again_is_not_written_again(office: Office) -> None:
+    told = failure_of("m", TOPIC, "ann", UnavailableError("away"), attempt=1, verdict="RETRY")
+    etags = set()
+    for _ in range(2):
+        await office.net.bus.publish(topics.FAILURES, told)
+        await office.net.bus.settled()
+        item = await office.net.state("recorder").get("deadletter:m")
+        assert item is not None
+        etags.add(item.etag)
+    assert len(etags) == 1
+
+
+async def test_of_many_reasons_the_last_keep_their_tracebacks(office: Office) -> None:
+    error = UnavailableError("away")
+    reasons = [failure_of("m", TOPIC, "ann", error, attempt=one, verdict="RETRY") for one in range(1, 16)]
+    for told in [*reasons, *reasons]:
+        await office.net.bus.publish(topics.FAILURES, told)
+        await office.net.bus.settled()
+    kept = (await office.show(letter(id="m"))).reasons
+    assert [reason.attempt for reason in kept] == list(range(1, 16))
+    assert [bool(reason.traceback) for reason in kept] == [False] * 5 + [True] * 10
+
+
 class CountingState:
     """A state store that counts the keys that are read."""
 
@@ -109,6 +133,36 @@ class FailingState(CountingState):
             self.times -= 1
             raise UnavailableError("the store is away")
         await super().write(*writes)
+
+
+class SmallState(CountingState):
+    """A state store that takes only so many bytes at once."""
+
+    async def write(self, *writes: Write) -> None:
+        if any(len(to_json(write.value)) > 20_000 for write in writes):
+            raise TooLargeError("that is too much")
+        await super().write(*writes)
+
+
+@pytest.mark.parametrize("event", [False, True])
+async def test_a_letter_that_is_too_large_for_the_store_is_kept_without_its_content(
+    office: Office, *, event: bool
+) -> None:
+    running = recorder.state.dovecote.running
+    running.ports.state = SmallState(running.ports.state)
+    message = letter("x" * 30_000, type=MessageType.TASK, id="large")
+    odd = {**message.to_cloudevent(), "time": "noon"}
+    office.ann.errors[message.id] = [Reject("no")]
+    await office.net.bus.publish_event(TOPIC, odd if event else message.to_cloudevent())
+    await office.net.bus.settled()
+    kept = await office.show(message)
+    assert kept.left_out == "that is too much"
+    assert kept.message == (None if event else message.model_copy(update={"content": None}))
+    assert [reason.traceback for reason in kept.reasons if reason.consumer == "ann"] == [""]
+    assert ("large", "ann") in [(row.id, row.consumer) for row in await office.ls()]
+    with pytest.raises(InvalidInputError, match="no message" if event else "without its content: that is too much"):
+        await office.act("resubmit", message, consumer="ann")
+    assert (await office.act("discard", message, consumer="ann")).state == "discarded"
 
 
 async def test_what_was_numbered_for_nothing_leaves_the_index_when_it_is_listed(office: Office) -> None:

@@ -44,6 +44,8 @@ def show_letter(console: Console, letter: DeadLetter) -> None:
     for reason in letter.reasons:
         plain(console, f"\n{_headline(reason)}")
         plain(console, Text(reason.traceback.strip(), style="dim"))
+    if letter.left_out:
+        plain(console, f"\nkept without content and tracebacks: {letter.left_out}")
     content = letter.message.model_dump(mode="json", exclude_none=True) if letter.message else letter.event
     if content is not None:
         plain(console, f"\n{json.dumps(content, indent=2, ensure_ascii=False)}")

@@ -6,17 +6,20 @@ Through the HTTP API: the SDK's transaction has no per-write concurrency, which 
 import re
 from collections.abc import Sequence
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Final
 from urllib.parse import quote
 
 from pydantic_core import from_json
 
 from dovecote.dapr.sidecar import STATESTORE, Sidecar, failure
-from dovecote.errors import ConflictError
+from dovecote.errors import ConflictError, TooLargeError
 from dovecote.ports import Item, Write, check_conditions
 
 # What a store answers when a condition does not hold; with `create` some say it only in the text of a 500.
 _CONFLICT = re.compile(rb"possible etag mismatch|user_script:\d+: failed to set key")
+
+# What the sidecar answers with a 400 when a request is over its limit, `--max-body-size`.
+_TOO_LARGE: Final = b"stream too large"
 
 # A time to live that ends an earlier one: a store may keep that over a write without any.
 _FOR_GOOD = -1
@@ -49,7 +52,7 @@ class DaprState:
         return {row["key"]: Item(row["data"], row.get("etag", "")) for row in rows if row.get("data") is not None}
 
     async def write(self, *writes: Write) -> None:
-        """Write all or nothing; ConflictError if an ETag or `create` does not hold."""
+        """Write all or nothing; ConflictError if a condition does not hold, TooLargeError over the limit."""
         check_conditions(writes)
         if len(writes) == 1:
             status, body = await self._sidecar.request("POST", self._path, [_upsert(writes[0])])
@@ -59,8 +62,14 @@ class DaprState:
                 "POST", f"{self._path}/transaction", {"operations": operations}
             )
         if status >= HTTPStatus.MULTIPLE_CHOICES:
+            keys = [write.key for write in writes]
             if _is_conflict(status, body):
-                raise ConflictError(f"somebody else wrote one of {[write.key for write in writes]} first")
+                raise ConflictError(f"somebody else wrote one of {keys} first")
+            if _is_too_large(status, body):
+                raise TooLargeError(
+                    f"what is to be written to {keys} is more than the sidecar takes at once",
+                    mend="write less, or raise its `--max-body-size`",
+                )
             raise failure("writing state", status, body)
 
     async def delete(self, key: str) -> None:
@@ -79,6 +88,12 @@ def _upsert(write: Write) -> dict[str, Any]:
     if write.ttl is not None:
         request["metadata"] = {"ttlInSeconds": str(write.ttl or _FOR_GOOD)}
     return request
+
+
+def _is_too_large(status: int, body: bytes) -> bool:
+    return status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE or (
+        status == HTTPStatus.BAD_REQUEST and _TOO_LARGE in body
+    )
 
 
 def _is_conflict(status: int, body: bytes) -> bool:
