@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from dovecote.errors import InvalidInputError, NotFoundError
 from dovecote.messages import Message, Time
-from dovecote.topics import fits
+from dovecote.topics import Pattern, fits
 
 # The consumer of a letter of which nobody told a reason, such as one that ends the process of each who handles it.
 UNKNOWN: Final = "unknown"
@@ -238,7 +238,7 @@ class DeadLetterFilter(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     consumer: str | None = None
-    topic: str | None = None
+    topic: Pattern | None = None
     type: str | None = None
     sender: str | None = None
     reason: str | None = None

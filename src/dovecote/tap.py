@@ -12,16 +12,14 @@ from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends, Header, Query, Request
 from fastapi.sse import EventSourceResponse, ServerSentEvent
-from pydantic import AfterValidator, BaseModel, JsonValue
+from pydantic import BaseModel, JsonValue
 
 from dovecote.errors import InvalidInputError, NotFoundError
 from dovecote.messages import Message
 from dovecote.ports import Handler, Publisher
-from dovecote.topics import checked_pattern, fits
+from dovecote.topics import Pattern, fits
 
 _WAITING: Final = 1000  # messages that one who looks on may be behind
-
-Pattern = Annotated[str, AfterValidator(checked_pattern)]
 
 
 class Sighting(BaseModel):

@@ -6,10 +6,10 @@ separator it takes and what a subscription needs so that the replicas of one app
 
 import re
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from dovecote.errors import ConfigurationError, TooLargeError
 
@@ -99,6 +99,10 @@ def checked_pattern(pattern: str) -> str:
             f"{pattern!r} is no pattern of topics: + stands for one level, # at the end for all that follow"
         )
     return pattern
+
+
+Pattern = Annotated[str, AfterValidator(checked_pattern)]
+"""A text that is a pattern of topics."""
 
 
 def fits(pattern: str, topic: str) -> bool:

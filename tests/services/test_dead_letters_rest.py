@@ -68,6 +68,7 @@ async def test_any_id_can_be_acted_on(office: Office, message_id: str) -> None:
         ("DELETE", "/nobody", 404, "NotFoundError"),
         ("GET", "?limit=0", 422, "InvalidInputError"),
         ("GET", "?colour=red", 422, "InvalidInputError"),
+        ("GET", "?topic=A%2B", 422, "InvalidInputError"),
     ],
 )
 async def test_what_is_wrong_is_a_problem(office: Office, verb: str, path: str, status: int, title: str) -> None:
@@ -179,6 +180,8 @@ async def test_nothing_is_discarded_without_a_yes(office: Office) -> None:
     [
         (["resubmit"], "name ids, or --all"),
         (["discard", "x", "--all", "--yes"], "name ids, or --all"),
+        (["discard", "x", "--sender", "shop", "--yes"], "filters go with --all"),
+        (["resubmit", "x", "--since", "1h"], "filters go with --all"),
         (["ls", "--since", "soon"], "'soon' is no time"),
         (["ls", "--topic", "A+"], "no pattern of topics"),
     ],

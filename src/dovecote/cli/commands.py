@@ -24,6 +24,7 @@ from dovecote.cli.errors import CommandError, NotRunningError, StoppedError, rep
 from dovecote.cli.gateway import Gateway
 from dovecote.cli.importing import Import
 from dovecote.cli.keys import new_lines
+from dovecote.cli.options import AsJson, GatewayUrl
 from dovecote.cli.rendering import accounts_table, agents_table, show_checks
 from dovecote.cli.tailing import Tail, as_json, as_line
 from dovecote.directory import Presence
@@ -45,13 +46,6 @@ Docs = Annotated[
     Path | None,
     typer.Option(exists=True, file_okay=False, resolve_path=True, help="Folder of documents to ask about."),
 ]
-GatewayUrl = Annotated[
-    str | None,
-    typer.Option(
-        "--gateway", envvar="DOVECOTE_GATEWAY", help="Address of the gateway, if it is not this checkout's."
-    ),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 
 def _environment_file() -> Path:

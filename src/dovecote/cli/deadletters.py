@@ -16,6 +16,7 @@ from dovecote.cli.errors import CommandError, NotRunningError, report
 from dovecote.cli.filtering import filtered
 from dovecote.cli.gateway import Gateway
 from dovecote.cli.letters import acted_line, letters_table, show_letter
+from dovecote.cli.options import AsJson, GatewayUrl
 from dovecote.deadletters import DeadLetterFilter, DeadLetterQuery, DeadLetterRow
 
 T = TypeVar("T")
@@ -26,13 +27,6 @@ dlq = typer.Typer(
     no_args_is_help=True,
 )
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
-GatewayUrl = Annotated[
-    str | None,
-    typer.Option(
-        "--gateway", envvar="DOVECOTE_GATEWAY", help="Address of the gateway, if it is not this checkout's."
-    ),
-]
 Token = Annotated[str, typer.Option(envvar="APP_API_TOKEN", help="What apps demand of their callers, if they do.")]
 Ids = Annotated[list[str] | None, typer.Argument(metavar="ID", help="Ids of messages.")]
 All = Annotated[bool, typer.Option("--all", help="All that fit the filters.")]
@@ -44,7 +38,7 @@ def ls(  # noqa: PLR0913, PLR0917 - the options of the command
     wanted: DeadLetterFilter,
     limit: Annotated[int, typer.Option(min=1, help="How many lines at most.")] = 50,
     everything: All = False,
-    as_json: Json = False,
+    as_json: AsJson = False,
     gateway: GatewayUrl = None,
     token: Token = "",
 ) -> None:
@@ -61,7 +55,7 @@ def ls(  # noqa: PLR0913, PLR0917 - the options of the command
 @dlq.command("show")
 def show(
     message_id: Annotated[str, typer.Argument(metavar="ID", help="The message's id.")],
-    as_json: Json = False,
+    as_json: AsJson = False,
     gateway: GatewayUrl = None,
     token: Token = "",
 ) -> None:
@@ -79,7 +73,7 @@ def resubmit(  # noqa: PLR0913, PLR0917 - the options of the command
     wanted: DeadLetterFilter,
     ids: Ids = None,
     everything: All = False,
-    as_json: Json = False,
+    as_json: AsJson = False,
     gateway: GatewayUrl = None,
     token: Token = "",
 ) -> None:
@@ -101,7 +95,7 @@ def discard(  # noqa: PLR0913, PLR0917 - the options of the command
     everything: All = False,
     why: Annotated[str, typer.Option(help="What is noted with them.")] = "",
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask first.")] = False,
-    as_json: Json = False,
+    as_json: AsJson = False,
     gateway: GatewayUrl = None,
     token: Token = "",
 ) -> None:
@@ -126,6 +120,8 @@ def _chosen(ids: Sequence[str] | None, wanted: DeadLetterFilter, *, everything: 
     """What finds the letters that are meant, each by message and consumer: those named, or all that fit."""
     if bool(ids) == everything:
         raise typer.BadParameter("name ids, or --all and what filters them")
+    if ids and wanted.model_dump(exclude={"consumer", "topic"}, exclude_none=True):
+        raise typer.BadParameter("filters go with --all: of named ids only the consumer and the topic can be said")
     if ids:
         return _these([(one, wanted.consumer or "") for one in ids])
 

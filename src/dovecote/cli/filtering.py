@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from dovecote.deadletters import DeadLetterFilter
 from dovecote.messages import now
-from dovecote.topics import checked_pattern
+from dovecote.problems import faults
 
 _AGO: Final = re.compile(r"(\d+)([smhd])")
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
@@ -52,13 +52,11 @@ def filtered(command: Callable[..., None]) -> Callable[..., None]:
 
 def read_filter(**given: str | None) -> DeadLetterFilter:
     """The filter that options make. Raises typer.BadParameter for a topic or a time that is none."""
-    since, topic = given.pop("since", None), given["topic"]
+    since = given.pop("since", None)
     try:
-        if topic is not None:
-            checked_pattern(topic)
-    except ValueError as error:
-        raise typer.BadParameter(f"--topic: {error}") from None
-    return DeadLetterFilter.model_validate({**given, "since": _time(since) if since else None})
+        return DeadLetterFilter.model_validate({**given, "since": _time(since) if since else None})
+    except ValidationError as error:
+        raise typer.BadParameter(f"--{faults(error.errors())}") from None
 
 
 def _time(text: str) -> datetime:
