@@ -16,7 +16,7 @@ from dovecote.inbox import Route
 from dovecote.messages import Message, MessageType
 from dovecote.ports import ToolSpec
 from dovecote.problems import faults
-from dovecote.results import Failure
+from dovecote.results import refusal
 from dovecote.tools import Function, ToolRequest, run_once
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -64,9 +64,7 @@ class Commands:
         except CommandRejectedError as error:
             if not reply_to:
                 raise
-            failure = Failure.of(error).model_dump(mode="json")
-            refusal = message.reply(failure, sender=name, kind=MessageType.ERROR)
-            await self._app.running.ports.bus.publish(reply_to, refusal)
+            await self._app.running.ports.bus.publish(reply_to, refusal(message, error, sender=name))
             return
         if reply_to:
             await self._app.running.ports.bus.publish(reply_to, message.accepted(sender=name))

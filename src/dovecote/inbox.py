@@ -15,10 +15,17 @@ from pydantic import JsonValue
 from pydantic_core import PydanticSerializationError, to_jsonable_python
 
 from dovecote import topics
-from dovecote.errors import ConfigurationError, DovecoteError, Reject, ToolError, is_retryable
+from dovecote.errors import (
+    CommandRejectedError,
+    ConfigurationError,
+    DovecoteError,
+    Reject,
+    ToolError,
+    is_retryable,
+)
 from dovecote.messages import Message, MessageType, Priority
 from dovecote.once import Once
-from dovecote.results import Failure
+from dovecote.results import Failure, refusal
 
 if TYPE_CHECKING:
     from dovecote.app import App
@@ -124,13 +131,16 @@ class Inbox:
             await self.routes.take(message)
 
     async def take(self, message: Message) -> None:
-        """Handle a message that is for this app. Raises Reject for one that no handler takes."""
+        """Handle a message that is for this app. Raises Reject for one that no handler takes; who asks is told."""
         route = self.routes.find(message)
         if route is None:
-            raise Reject(
-                f"app {self._app.name!r} has no handler for {message.type.value} {message.id!r} "
-                f"of priority {message.priority.name} from {message.sender!r}"
-            )
+            text = f"app {self._app.name!r} has no handler for {message.type.value} {message.id!r} "
+            text += f"of priority {message.priority.name} from {message.sender!r}"
+            if message.reply_to:
+                error = CommandRejectedError(text) if message.type is MessageType.COMMAND else Reject(text)
+                told = refusal(message, error, sender=self._app.name)
+                await self._app.running.ports.bus.publish(message.reply_to, told)
+            raise Reject(text)
         if message.reply_to is None or not route.answers:
             await route(message)
         else:

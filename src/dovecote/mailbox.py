@@ -29,6 +29,7 @@ from dovecote.errors import (
 )
 from dovecote.inbox import Route
 from dovecote.messages import DeliveryMode, Message, MessageType, new_id, now
+from dovecote.results import refusal
 
 if TYPE_CHECKING:
     from dovecote.app import App, Running
@@ -43,7 +44,8 @@ class Mailbox:
     """What comes for an app, and what comes on other topics given, until it is received and acknowledged.
 
     Of what comes for the app, and for everyone, it takes what is for no handler made before it: of `types`, or all.
-    Whoever waits for an answer is told that the message is here; the answer is published by who handles it.
+    Whoever waits for an answer is told that the message is here; the answer is published by who handles it, and is
+    the error if the message is a dead letter in the end.
     A message is the receiver's for `lease` seconds. It is a dead letter when it was received `max_receives` times
     and never acknowledged, or when its time is over; `ttl` is that of messages without one, in seconds. With
     `max_queue_size` messages in it no more are taken: the broker keeps them and tries again. Replicas count each
@@ -238,6 +240,9 @@ class Mailbox:
         told = failure_of(entry.id, leased.topic, self._app.name, error, attempt=entry.receives, verdict="DROP")
         await bus.publish(topics.FAILURES, told)
         await bus.publish(topics.DEAD_LETTERS, leased.message)
+        if leased.message.reply_to:
+            told = refusal(leased.message, error, sender=self._app.name)
+            await bus.publish(leased.message.reply_to, told)
         return await self._queue().remove(leased, why)
 
     def _leased(self, message_id: str) -> Leased:

@@ -62,6 +62,11 @@ class Failure(BaseModel):
         return cls(type=type(error).__name__, message=str(error), mend=error.mend)
 
 
+def refusal(request: Message, error: DovecoteError, *, sender: str) -> Message:
+    """The answer to a request which `sender` does not carry out: the error."""
+    return request.reply(Failure.of(error).model_dump(mode="json"), sender=sender, kind=MessageType.ERROR)
+
+
 class TaskResult(BaseModel):
     """Where a task stands, and its answer once it is there."""
 

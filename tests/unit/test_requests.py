@@ -8,8 +8,15 @@ from typing import Any
 
 import pytest
 
-from dovecote import App, Message, MessageType, Priority, Reject, once, topics
-from dovecote.errors import ConfigurationError, ConflictError, DeadlineError, InvalidInputError, ToolError
+from dovecote import App, Mailbox, Message, MessageType, Priority, Reject, once, topics
+from dovecote.errors import (
+    CommandRejectedError,
+    ConfigurationError,
+    ConflictError,
+    DeadlineError,
+    InvalidInputError,
+    ToolError,
+)
 from dovecote.ports import Item
 from dovecote.results import TaskResult
 from dovecote.settings import Settings
@@ -83,6 +90,31 @@ async def test_a_refusal_is_the_error_that_the_recipient_raised() -> None:
         with pytest.raises(Reject, match="not here"):
             await ann.bus.request("bank", "no")
         assert not net.bus.events(topics.DEAD_LETTERS)
+
+
+@pytest.mark.parametrize("kind", [MessageType.TASK, MessageType.COMMAND])
+async def test_who_asks_for_what_no_handler_takes_is_told_at_once_and_it_is_a_dead_letter(
+    kind: MessageType,
+) -> None:
+    async with _asker(Bank().app, settings=Settings(resend_after=25)) as (ann, net):
+        with pytest.raises(InvalidInputError, match=f"app 'bank' has no handler for {kind.value} 'r1'") as refused:
+            await ann.bus.request("bank", 7, type=kind, id="r1", timeout=5)
+        await net.bus.settled()
+        assert [row["id"] for row in net.bus.events(topics.DEAD_LETTERS)] == ["r1"]
+    assert isinstance(refused.value, CommandRejectedError) == (kind is MessageType.COMMAND)
+
+
+async def test_who_asks_what_is_refused_from_a_mailbox_is_told_why() -> None:
+    app = App("bank")
+    box = Mailbox(app)
+    async with _asker(app) as (ann, net):
+        asking = asyncio.create_task(ann.bus.request("bank", 7, timeout=10))
+        request = await box.receive(timeout=10)
+        assert request is not None
+        await box.nack(request.id, requeue=False, reason="who knows")
+        with pytest.raises(Reject, match="who knows"):
+            await asking
+        assert [row["id"] for row in net.bus.events(topics.DEAD_LETTERS)] == [request.id]
 
 
 async def test_an_answer_that_is_not_json_is_an_error() -> None:
