@@ -112,6 +112,11 @@ async def test_data_that_is_not_what_it_says_is_refused(data: str, reason: str) 
         await _codec().decode(NEWS, event)
 
 
+async def test_bytes_that_are_no_base64_are_refused_before_they_are_sent() -> None:
+    with pytest.raises(InvalidInputError, match="is not base64"):
+        await _sent(_codec(), _message("no base64!", encoding="base64"))
+
+
 async def test_data_of_an_encoding_that_nobody_knows_is_refused_by_its_name() -> None:
     event = _message().to_cloudevent() | {"dataencoding": "gzip,zstd", "data_base64": "AA=="}
     with pytest.raises(InvalidInputError, match="unknown encoding 'zstd'"):

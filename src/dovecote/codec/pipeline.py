@@ -7,7 +7,7 @@ from pydantic import JsonValue
 from pydantic_core import to_json
 
 from dovecote import topics
-from dovecote.codec.bodies import DATA_ENCODING, DATA_REF, Event, encodings_of
+from dovecote.codec.bodies import DATA_ENCODING, DATA_REF, Event, body_of, encodings_of
 from dovecote.codec.claims import Claims
 from dovecote.codec.signing import ATTRIBUTES, SIGNATURE, Signing
 from dovecote.errors import DovecoteError, InvalidInputError
@@ -56,6 +56,8 @@ class Codec:
         A dead letter of another's message is not signed: nobody can sign for another.
         """
         event = message.to_cloudevent()
+        if message.encoding:
+            body_of(event)  # refused here if it is not what it says, and not by each receiver
         if self._signing and (topic != topics.DEAD_LETTERS or message.sender == self.app_id):
             event = await self._signing.encode(event, message)
         for stage in self._stages:
