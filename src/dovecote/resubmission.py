@@ -11,7 +11,8 @@ from pydantic import JsonValue
 
 from dovecote.deadletters import Resubmission
 from dovecote.delivery import failure_of
-from dovecote.errors import NotFoundError, outcome
+from dovecote.errors import InvalidInputError, NotFoundError, outcome
+from dovecote.matching import in_lanes, matching
 from dovecote.messages import Message
 from dovecote.ports import Subscription
 
@@ -27,14 +28,14 @@ def router(
     @router.post("/resubmissions")
     async def resubmit(what: Resubmission) -> JsonValue:
         """Handle a dead letter, with the id that it had; the answer is null, or the reason why it failed again."""
-        handlers = [one.handler for one in subscriptions() if one.topic == what.topic]
-        if not handlers:
+        rules = next(iter(in_lanes(one for one in subscriptions() if one.topic == what.topic).values()), [])
+        if not rules:
             raise NotFoundError(
                 f"app {app_id!r} does not subscribe to topic {what.topic!r} any more",
                 mend="discard the dead letter, or bring the subscription back",
             )
         try:
-            await handlers[0](await reopen(what.message))
+            await _handle(rules, await reopen(what.message))
         except Exception as error:  # noqa: BLE001 - whatever a handler raises is the reason
             _, verdict = outcome(error)
             told = failure_of(
@@ -50,3 +51,10 @@ def router(
         return None
 
     return router
+
+
+async def _handle(rules: Sequence[Subscription], message: Message) -> None:
+    rule = matching(rules, message.to_cloudevent())
+    if rule is None:
+        raise InvalidInputError(f"no condition of the handlers of {rules[0].topic!r} takes the message any more")
+    await rule.handler(message)

@@ -39,6 +39,7 @@ from dovecote.testing import (
     ScriptedModel,
 )
 from dovecote.topics import read_capabilities
+from services.recorder.eventlog import EventLog
 from tests.support.probe import Probe
 
 CHECKOUT = Path(__file__).parents[2]
@@ -46,7 +47,7 @@ CHECKOUT = Path(__file__).parents[2]
 _KEYS = {"old": b"o" * 32, "new": b"n" * 32}
 _PRIVATE, _PUBLIC = new_keys(["alpha", "beta"], "1")
 _SECRETS = {f"SIGNING_KEY_{name.upper()}": key for name, key in _PRIVATE.items()} | {"SIGNING_KEYS": _PUBLIC}
-_PORTS = {"alpha": 21150, "beta": 21160, "twin": 21170}
+_PORTS = {"alpha": 21150, "beta": 21160, "twin": 21170, "recorder": 21175}
 
 
 @dataclass
@@ -71,10 +72,17 @@ def _probes() -> tuple[Probe, Probe, Probe]:
     return Probe("alpha", collects_failures=True), Probe("beta"), Probe("beta")
 
 
+def _apps(probes: tuple[Probe, ...]) -> list[App]:
+    """The apps of the probes, and one that keeps the log of events."""
+    recorder = App("recorder")
+    EventLog(recorder)
+    return [*(probe.app for probe in probes), recorder]
+
+
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def memory_kit() -> AsyncIterator[Kit]:
     bus, apis = MemoryBus(), dict[str, FastAPI]()
-    states = {"alpha": MemoryState(), "beta": MemoryState()}
+    states = {"alpha": MemoryState(), "beta": MemoryState(), "recorder": MemoryState()}
     coded = partial(codec_of, claims=bus.claims, crypto=MemoryCrypto(_KEYS), secrets=MemorySecrets(_SECRETS))
 
     @contextlib.asynccontextmanager
@@ -109,10 +117,10 @@ async def memory_kit() -> AsyncIterator[Kit]:
 
     probes = _probes()
     async with contextlib.AsyncExitStack() as stack:
-        for probe in probes:
-            api = probe.app.build(connect, Settings())
+        for app in _apps(probes):
+            api = app.build(connect, Settings())
             await stack.enter_async_context(api.router.lifespan_context(api))
-            apis[probe.app.name] = api
+            apis[app.name] = api
         yield Kit("memory", *probes, publish_foreign, coded)
 
 
@@ -144,7 +152,8 @@ def _wrapped(data: Any) -> dict[str, Any]:
 async def dapr_kit(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Kit]:
     """The apps run in this process; only their sidecars and servers are processes of their own."""
     probes = _probes()
-    apps = [_run_file_app(probe, port) for probe, port in zip(probes, _PORTS.values(), strict=True)]
+    served = list(zip(_apps(probes), _PORTS.values(), strict=True))
+    apps = [_run_file_app(app, port) for app, port in served]
     system = System(
         CHECKOUT,
         tmp_path_factory.mktemp("contracts"),
@@ -157,8 +166,8 @@ async def dapr_kit(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ki
     await asyncio.to_thread(system.start)
     try:
         async with contextlib.AsyncExitStack() as stack:
-            for probe, port in zip(probes, _PORTS.values(), strict=True):
-                await stack.enter_async_context(_served(probe, port + system.offset))
+            for app, port in served:
+                await stack.enter_async_context(_served(app, port + system.offset))
             await asyncio.to_thread(system.wait_ready)
             session = await stack.enter_async_context(aiohttp.ClientSession())
             broker = read_capabilities(CHECKOUT / "components/capabilities.yaml", "pubsub.redis")
@@ -184,7 +193,7 @@ async def dapr_kit(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ki
         await asyncio.to_thread(system.stop)
 
 
-def _run_file_app(probe: Probe, port: int) -> RunFileApp:
+def _run_file_app(app: App, port: int) -> RunFileApp:
     ports = {
         "appPort": port,
         "daprHTTPPort": port + 1,
@@ -193,11 +202,11 @@ def _run_file_app(probe: Probe, port: int) -> RunFileApp:
         "metricsPort": port + 4,
     }
     command = ("sleep", "infinity")
-    return RunFileApp.model_validate({"appID": probe.app.name, "appDirPath": ".", "command": command, **ports})
+    return RunFileApp.model_validate({"appID": app.name, "appDirPath": ".", "command": command, **ports})
 
 
 @contextlib.asynccontextmanager
-async def _served(probe: Probe, port: int) -> AsyncIterator[None]:
+async def _served(app: App, port: int) -> AsyncIterator[None]:
     settings = Settings(
         APP_PORT=port,
         DAPR_HTTP_PORT=port + 1,
@@ -205,7 +214,7 @@ async def _served(probe: Probe, port: int) -> AsyncIterator[None]:
         capabilities=CHECKOUT / "components/capabilities.yaml",
     )
     config = uvicorn.Config(
-        probe.app.build(connect_to_sidecar, settings),
+        app.build(connect_to_sidecar, settings),
         host="127.0.0.1",
         port=port,
         log_config=None,

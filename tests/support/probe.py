@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel, JsonValue
 from starlette.requests import Request
 
-from dovecote import App, Call, Commands, Message, MessageType, topics
+from dovecote import App, Call, Commands, Mailbox, Message, MessageType, topics
 from dovecote.errors import named
 from dovecote.ports import Ports
 from tests.support.probe_workflows import WORKFLOWS
@@ -39,8 +39,9 @@ class Probe:
         self.app.subscribe(NEWS)(self._take)
         self.app.subscribe(HEAP, bulk=True)(self._take)
         self.app.subscribe(ASKS, default_type=MessageType.QUERY, raw=True)(self._take)
-        self.app.bus.subscribe()(self._answer)
+        self.app.bus.subscribe(types=[kind for kind in MessageType if kind is not MessageType.TASK])(self._answer)
         Commands(self.app).command(self.add)
+        self.mailbox = Mailbox(self.app)
         self.app.subscribe(RULED, match='event.type == "task"', priority=2)(self._task)
         self.app.subscribe(RULED, match="has(event.data.n) && event.data.n > 10", priority=1)(self._large)
         self.app.subscribe(RULED, match='event.type == "event" && event.data.kind == "x"', priority=3)(self._take)

@@ -170,3 +170,25 @@ async def test_the_sidecar_is_told_the_conditions_in_their_order_and_a_route_for
     taker.subscribe("logs/error")(take)
     _, ruled = await Inbound(FastAPI(), taker, deliveries, broker)._get_subscriptions()
     assert ruled["routes"]["default"] == "/deliveries/3"
+
+
+async def test_a_dead_letter_that_comes_again_goes_to_the_handler_whose_condition_holds() -> None:
+    taker, given = App("taker"), list[str]()
+
+    @taker.subscribe("orders", match="event.data.amount > 100.0")
+    async def large(_: Message) -> None:
+        given.append("large")
+
+    @taker.subscribe("orders", match="event.data.amount > 10.0", priority=1)
+    async def small(_: Message) -> None:
+        given.append("small")
+
+    async def resubmitted(amount: int) -> Any:
+        letter = Message(type=MessageType.TASK, sender="tests", content={"amount": amount})
+        what: Any = {"topic": "orders", "message": letter.model_dump(mode="json"), "number": 1}
+        return await net.invoke("taker", "resubmissions", what)
+
+    async with Network([taker], settings=Settings()) as net:
+        assert [await resubmitted(amount) for amount in (101, 11)] == [None, None]
+        assert "takes the message any more" in (await resubmitted(1))["reason"]
+    assert given == ["large", "small"]
