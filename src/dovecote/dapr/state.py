@@ -54,6 +54,10 @@ class DaprState:
     async def write(self, *writes: Write) -> None:
         """Write all or nothing; ConflictError if a condition does not hold, TooLargeError over the limit."""
         check_conditions(writes)
+        created = [write.key for write in writes if write.create]
+        # The sidecar takes a create that is lost for a failure that may pass, and tries it for seconds.
+        if await self.get_many(created):
+            raise ConflictError(f"one of {created} is there already")
         if len(writes) == 1:
             status, body = await self._sidecar.request("POST", self._path, [_upsert(writes[0])])
         else:
