@@ -34,7 +34,7 @@ def test_every_setting_is_in_the_example_with_its_default() -> None:
 
 @pytest.mark.parametrize("variable", ELSEWHERE)
 def test_every_other_variable_of_the_example_is_read_somewhere(variable: str) -> None:
-    where = ["src/dovecote/cli/commands.py", "deploy/local"]
+    where = ["src/dovecote/cli/commands.py", "src/dovecote/cli/options.py", "deploy/local"]
     found = subprocess.run(["grep", "-rlF", variable, *where], cwd=CHECKOUT, check=False, capture_output=True)
     assert found.stdout, f"nobody reads {variable}"
 
