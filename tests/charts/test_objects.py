@@ -79,6 +79,7 @@ def test_a_sidecar_is_told_what_the_run_file_tells_it() -> None:
         "appHealthProbeInterval": "app-health-probe-interval",
         "appHealthProbeTimeout": "app-health-probe-timeout",
         "appHealthThreshold": "app-health-threshold",
+        "appMaxConcurrency": "app-max-concurrency",
         "maxBodySize": "max-body-size",
     }
     told = {name: annotations[f"dapr.io/{annotation}"] for name, annotation in names.items()}

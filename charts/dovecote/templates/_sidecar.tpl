@@ -12,6 +12,7 @@ dapr.io/app-health-check-path: /healthz
 dapr.io/app-health-probe-interval: "3"
 dapr.io/app-health-probe-timeout: "3000"
 dapr.io/app-health-threshold: "3"
+dapr.io/app-max-concurrency: "1000"
 dapr.io/max-body-size: 16Mi
 dapr.io/block-shutdown-duration: {{ $stopping.block }}s
 dapr.io/graceful-shutdown-seconds: {{ $stopping.graceful | quote }}
