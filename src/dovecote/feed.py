@@ -17,18 +17,15 @@ _LINGER: Final = 0.03  # seconds that an event waits for others to go with it
 
 
 async def publish_news(bus: Publisher, topic: str, messages: list[Message]) -> int:
-    """Publish messages that may be lost; returns how many were. What is too large is lost alone."""
+    """Publish messages of which those that are too large are lost; returns how many were."""
     try:
         await bus.publish_batch(topic, messages)
     except TooLargeError as error:
         if len(messages) > 1:
             return sum([await publish_news(bus, topic, [message]) for message in messages])
         log.warning("message %r could not be published to %s: %s", messages[0].id, topic, error)
-    except Exception as error:  # noqa: BLE001 - news stops no work, and the next is published all the same
-        log.warning("%d messages could not be published to %s: %s", len(messages), topic, error)
-    else:
-        return 0
-    return len(messages)
+        return 1
+    return 0
 
 
 class Feed:
@@ -73,7 +70,13 @@ class Feed:
                 batch.append(self._queue.get_nowait())
             try:
                 for topic in dict.fromkeys(topic for topic, _ in batch):
-                    await publish_news(self._bus, topic, [message for other, message in batch if other == topic])
+                    await self._publish(topic, [message for other, message in batch if other == topic])
             finally:
                 for _ in batch:
                     self._queue.task_done()
+
+    async def _publish(self, topic: str, messages: list[Message]) -> None:
+        try:
+            await publish_news(self._bus, topic, messages)
+        except Exception as error:  # noqa: BLE001 - the next is published all the same
+            log.warning("%d messages could not be published to %s: %s", len(messages), topic, error)

@@ -142,14 +142,16 @@ class LogPublisher(logging.Handler):
             level, message = self._waiting.popleft()
             for topic in self._topics(level):
                 batches[topic].append(message)
-        for topic, messages in batches.items():
-            lost = await publish_news(self._bus, topic, messages)
-            away = lost == len(messages)  # and another topic would only wait for it as long again
-            self.acquire()
-            self.dropped += taken if away else lost
-            self.release()
-            if away:
-                return
+        lost = 0
+        try:
+            for topic, messages in batches.items():
+                lost = max(lost, await publish_news(self._bus, topic, messages))
+        except Exception as error:  # noqa: BLE001 - the next are published all the same
+            lost = taken
+            log.warning("%d log records could not be published: %s", taken, error)
+        self.acquire()
+        self.dropped += lost
+        self.release()
 
     async def _tell_dropped(self) -> None:
         self.acquire()

@@ -87,8 +87,11 @@ class Rounds:
         A new sidecar hands out again what the killed one had handed out, while the first try may still go on.
         """
         run = Run.model_validate(data)
+        return await self._rounds.do(f"{run.instance}.{run.number}", lambda: self._at_work(run))
+
+    async def _at_work(self, run: Run) -> JsonValue:
         with self._app.running.working():
-            return await self._rounds.do(f"{run.instance}.{run.number}", lambda: self._do(run))
+            return await self._do(run)
 
     async def _do(self, run: Run) -> JsonValue:
         thought = await self._think(run)

@@ -1,12 +1,10 @@
 """The recorder's dead letters: what it keeps of each consumer, how it lists them, what can be done with them."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
 from dovecote import MessageType, Reject, topics
 from dovecote.deadletters import DeadLetterRow
@@ -25,13 +23,6 @@ from tests.support.eventually import eventually
 from tests.support.office import TOPIC, Office, letter
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def office() -> AsyncIterator[Office]:
-    made = Office()
-    async with made.net:
-        yield made
 
 
 @pytest.mark.promise("AOS-11")

@@ -1,12 +1,11 @@
 """What the recorder keeps of dead letters: in whatever order it is told, and while its store is away."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from itertools import permutations
 from typing import Any
 
 import pytest
-import pytest_asyncio
 from pydantic_core import to_json
 
 from dovecote import DeliveryMode, MessageType, Reject, topics
@@ -17,13 +16,6 @@ from services.recorder.main import app as recorder
 from tests.support.office import TOPIC, Office, letter
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def office() -> AsyncIterator[Office]:
-    made = Office()
-    async with made.net:
-        yield made
 
 
 async def _come(office: Office, names: tuple[str, ...]) -> None:

@@ -3,11 +3,9 @@
 import asyncio
 import io
 import json
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-import pytest_asyncio
 import uvicorn
 from pydantic import SecretStr
 
@@ -21,13 +19,6 @@ from tests.support.ports import bound_socket
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 LETTERS = "/v1/dead-letters"
 SECRET = "a secret"
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def office() -> AsyncIterator[Office]:
-    made = Office()
-    async with made.net:
-        yield made
 
 
 async def _rejected(office: Office, **fields: Any) -> Message:

@@ -179,6 +179,7 @@ def test_content_is_what_the_type_says(kind: str, content: dict[str, object], mo
         ("2030-01-01T01:00:00+01:00", datetime(2030, 1, 1, tzinfo=UTC)),
         (3600, None),
         ("3600", None),
+        (20300101, None),
         (None, None),
     ],
 )

@@ -218,6 +218,12 @@ def test_the_same_classes_hold_on_other_brokers(importer: Importer, protocol: st
     assert [done.outcome(f"retain_messages.{key}") for key in retained] == ["as it is", "as it is", "not settable"]
 
 
+def _login(*variables: str) -> dict[str, str]:
+    """A messaging file whose server, user and password are read from those variables."""
+    keys = ("broker_address", "username", "password")
+    return {"protocol": "mqtt"} | {key: f"${{{name}}}" for key, name in zip(keys, variables, strict=True)}
+
+
 @pytest.mark.promise("ARG-15")
 def test_variables_in_the_file_are_read_from_the_environment_and_from_the_file_beside_it(
     importer: Importer, monkeypatch: pytest.MonkeyPatch
@@ -225,14 +231,7 @@ def test_variables_in_the_file_are_read_from_the_environment_and_from_the_file_b
     (importer.file.parent / ".env").write_text("MQTT_BROKER_ADDRESS=mqtt.production.com\nMQTT_USERNAME=other\n")
     monkeypatch.setenv("MQTT_USERNAME", "argentic_user")
     monkeypatch.setenv("MQTT_PASSWORD", "secure_password")
-    done = importer(
-        {
-            "protocol": "mqtt",
-            "broker_address": "${MQTT_BROKER_ADDRESS}",
-            "username": "${MQTT_USERNAME}",
-            "password": "${MQTT_PASSWORD}",
-        }
-    )
+    done = importer(_login("MQTT_BROKER_ADDRESS", "MQTT_USERNAME", "MQTT_PASSWORD"))
     assert done.variables == {"MQTT_URL": "mqtt://argentic_user:secure_password@mqtt.production.com:1883"}
 
 
@@ -246,14 +245,7 @@ def test_the_file_beside_it_comes_before_that_of_the_checkout_and_after_what_the
     (importer.file.parent / ".env").write_text("USER_NAME=beside\nPASSWORD=beside\n")
     monkeypatch.chdir(checkout)
     with patch.dict(os.environ, {"PASSWORD": "given"}):
-        done = importer(
-            {
-                "protocol": "mqtt",
-                "broker_address": "${PLACE}",
-                "username": "${USER_NAME}",
-                "password": "${PASSWORD}",
-            }
-        )
+        done = importer(_login("PLACE", "USER_NAME", "PASSWORD"))
     assert done.variables == {"MQTT_URL": "mqtt://beside:given@checkout:1883"}
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from dovecote import App, Message
-from dovecote.errors import ConfigurationError, UnavailableError
+from dovecote.errors import ConfigurationError, TooLargeError, UnavailableError
 from dovecote.logtopics import LogPublisher, level_of
 from dovecote.settings import Settings, get_settings
 from dovecote.testing import MemoryBus, Network
@@ -98,6 +98,26 @@ class Away(MemoryBus):
 
     async def _complain(self) -> None:
         logging.getLogger("some.client").error("cannot connect")
+
+
+class Narrow(MemoryBus):
+    """A bus that takes no batch in which something is large."""
+
+    async def publish_batch(self, topic: str, messages: Sequence[Message]) -> None:
+        if any("large" in str(message.content) for message in messages):
+            raise TooLargeError(f"{topic!r}: over the limit")
+        await super().publish_batch(topic, messages)
+
+
+@pytest.mark.promise("ARG-11")
+async def test_a_record_that_is_too_large_is_the_only_one_lost() -> None:
+    bus = Narrow()
+    publisher = LogPublisher(bus, "worker", "logs")
+    async with publisher.publishing():
+        log.error("a large one")
+        log.info("small")
+    assert (_texts(bus, "logs/error"), _texts(bus, "logs/info")) == ([], ["small"])
+    assert "small" in _texts(bus, "logs/agent/worker")
 
 
 async def test_records_made_while_publishing_are_not_published_and_what_was_lost_is_counted(

@@ -172,8 +172,9 @@ def _fields(said: Json) -> Json:
 
 def _deadline(content: Json) -> datetime | None:
     """When a task is to be done; what is no time in ISO 8601 is content only."""
+    text = content.get("deadline")
     try:
-        return datetime.fromisoformat(str(content.get("deadline")))
+        return datetime.fromisoformat(text) if isinstance(text, str) else None
     except ValueError:
         return None
 

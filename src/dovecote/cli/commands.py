@@ -48,15 +48,12 @@ Docs = Annotated[
 ]
 
 
-def _environment_file() -> Path:
-    return find_checkout(Path.cwd()) / ".env"
-
-
 @app.callback()
-def read_environment() -> None:
+def read_environment(context: typer.Context) -> None:
     """Multi-agent services on Dapr: start the system of this checkout, ask it, look at it."""
+    context.obj = dict(os.environ)  # what the command itself was given
     try:
-        load_dotenv(_environment_file())
+        load_dotenv(find_checkout(Path.cwd()) / ".env")
     except CommandError:
         return  # no checkout, so no .env of one; commands that need one say so
 
@@ -205,6 +202,7 @@ def tail(
 
 @app.command("import")
 def import_file(
+    context: typer.Context,
     file: Annotated[
         Path, typer.Argument(exists=True, dir_okay=False, help="A messaging file in Argentic's format.")
     ],
@@ -214,13 +212,11 @@ def import_file(
 ) -> None:
     """Turn a messaging file into a component file and a .env, and say what became of each key.
 
-    `${VAR}` is read from the environment, and from a file .env beside the messaging file.
+    `${VAR}` is read from the environment, else a file .env beside the messaging file, else the checkout's.
     """
     known = read_format()
-    env = dict(os.environ)
-    checkouts, beside = dotenv_values(_environment_file()), dotenv_values(file.parent / ".env")
-    # What was set for the command itself comes first; what the checkout's .env has set, last.
-    env |= {name: value or "" for name, value in beside.items() if env.get(name, "") == checkouts.get(name, "")}
+    beside = {name: value or "" for name, value in dotenv_values(file.parent / ".env").items()}
+    env = {**os.environ, **beside, **context.obj}
     work = Import(read_file(file, known, env), known, find_checkout(Path.cwd()))
     written = work.write(out, force=force)
     accounts = [*work.accounts()]
