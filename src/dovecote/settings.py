@@ -68,6 +68,12 @@ class Settings(BaseSettings):
         validation_alias=AliasChoices("DOVECOTE_ASK_RETRIES", "AGENT_MAX_RETRIES"),
         description="how often a plan asks an agent anew that answered with an error which may pass",
     )
+    sidecar_connections: int = Field(
+        0, ge=0, description="how many connections an app opens to its sidecar at most; 0: as many as it needs"
+    )
+    sidecar_idle: float = Field(
+        15.0, gt=0, description="seconds that a connection to the sidecar is kept which nobody uses"
+    )
     resend_after: float = Field(5.0, gt=0, description="seconds until an unanswered task is sent again")
     accept_timeout: float = Field(
         300.0, gt=0, description="seconds until a task that no agent has taken is a dead letter"

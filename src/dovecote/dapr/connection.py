@@ -38,7 +38,12 @@ class Connection:
     def __init__(self, app: "App", api: FastAPI, settings: Settings) -> None:
         self._app = app
         self._settings = settings
-        self._sidecar = Sidecar(settings.dapr_http_port, settings.dapr_api_token)
+        self._sidecar = Sidecar(
+            settings.dapr_http_port,
+            settings.dapr_api_token,
+            connections=settings.sidecar_connections,
+            idle=settings.sidecar_idle,
+        )
         self._capabilities: Capabilities | None = None
         self._broker = ""
         self._told: Capabilities | None = None

@@ -24,13 +24,17 @@ _WRONG_TOKEN: Final = b"invalid api token"  # what the sidecar says itself; an a
 
 
 class Sidecar:
-    """Requests to the sidecar at a port of this host, over connections that are kept."""
+    """Requests to the sidecar at a port of this host, over connections that all share.
 
-    def __init__(self, http_port: int, token: SecretStr) -> None:
+    There are as many as are in use at once, or at most `connections` if that is not 0: who finds none free waits.
+    One that is not used is kept for `idle` seconds.
+    """
+
+    def __init__(self, http_port: int, token: SecretStr, *, connections: int = 0, idle: float = 15.0) -> None:
         self._base = f"http://127.0.0.1:{http_port}"
         self.credentials = {TOKEN: token.get_secret_value()} if token else {}
-        # The sidecar is the only peer: its own limits decide, not the pool's.
-        self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
+        pool = aiohttp.TCPConnector(limit=connections, keepalive_timeout=idle)
+        self._session = aiohttp.ClientSession(connector=pool)
 
     async def close(self) -> None:
         """Close all connections."""
