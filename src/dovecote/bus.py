@@ -37,6 +37,7 @@ class Envelope(TypedDict, total=False):
     idempotency_key: str
     order_key: str
     delivery: DeliveryMode
+    max_attempts: int
     encoding: Literal["base64"]
     metadata: dict[str, str]
 

@@ -109,6 +109,8 @@ class Deliveries:
         if len(self._attempts) > _REMEMBERED:
             self._attempts.popitem(last=False)
         _, verdict = outcome(error)
+        if message and _is_last(subscription, message, attempt) and not isinstance(error, NotBegunError):
+            verdict = "DROP"
         log.warning("%s %s: attempt %d failed (%s): %s: %s", *key, attempt, verdict, type(error).__name__, error)
         if not subscription.dead_letter:
             return verdict
@@ -184,6 +186,12 @@ def _shortened(text: str) -> str:
 def _with_event(told: Message, event: JsonValue) -> Message:
     content = told.content if isinstance(told.content, dict) else {}
     return told.model_copy(update={"content": {**content, "event": event}})
+
+
+def _is_last(subscription: Subscription, message: Message, attempt: int) -> bool:
+    """Whether a message allows no more attempts; what takes dead letters goes on as long as it is let."""
+    limit = message.max_attempts
+    return subscription.dead_letter and limit is not None and attempt >= limit
 
 
 def _key(subscription: Subscription, event: JsonValue, message: Message | None) -> tuple[str, str]:

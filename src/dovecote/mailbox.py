@@ -46,10 +46,10 @@ class Mailbox:
     Of what comes for the app, and for everyone, it takes what is for no handler made before it: of `types`, or all.
     Whoever waits for an answer is told that the message is here; the answer is published by who handles it, and is
     the error if the message is a dead letter in the end.
-    A message is the receiver's for `lease` seconds. It is a dead letter when it was received `max_receives` times
-    and never acknowledged, or when its time is over; `ttl` is that of messages without one, in seconds. With
-    `max_queue_size` messages in it no more are taken: the broker keeps them and tries again. Replicas count each
-    for themselves, and each may exceed that by a tenth of the room that it found.
+    A message is the receiver's for `lease` seconds. It is a dead letter when it was received `max_receives` times,
+    or the `max_attempts` it allows, and never acknowledged, or when its time is over; `ttl` is that of messages
+    without one, in seconds. With `max_queue_size` messages in it no more are taken: the broker keeps them and tries
+    again. Replicas count each for themselves, and each may exceed that by a tenth of the room that it found.
     """
 
     def __init__(  # noqa: PLR0913 - what is to be said of a mailbox
@@ -207,14 +207,13 @@ class Mailbox:
     async def _is_due(self, leased: Leased) -> bool:
         """Whether a message may be received; else it is a dead letter."""
         entry = leased.entry
+        limit = min(self._receives, leased.message.max_attempts or self._receives)
         if entry.over(self._clock().timestamp()):
             why: Literal["dead", "expired"] = "expired"
             error = InvalidInputError(f"message {entry.id!r} expired before it was received")
-        elif entry.receives > self._receives:
+        elif entry.receives > limit:
             why = "dead"
-            error = InvalidInputError(
-                f"message {entry.id!r} was received {self._receives} times and never acknowledged"
-            )
+            error = InvalidInputError(f"message {entry.id!r} was received {limit} times and never acknowledged")
         else:
             return True
         try:

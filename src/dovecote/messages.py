@@ -73,6 +73,8 @@ class Message(BaseModel):
     can. With `encoding` base64 the content is bytes, as base64 text. `delivery` is at most once: it is lost where
     its handler fails or is killed; at least once; or exactly once, as far as the effect goes: one of its id, or its
     `idempotency_key`, is not handled again, unless a replica was killed before it could say that it had handled it.
+    The attempt `max_attempts` that fails, as the replica counts that handles it, is the last: the message is a dead
+    letter, where the component's policy would go on. A number above the policy's own changes nothing.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -93,6 +95,7 @@ class Message(BaseModel):
     idempotency_key: str | None = None
     order_key: str | None = None
     delivery: DeliveryMode = DeliveryMode.AT_LEAST_ONCE
+    max_attempts: int | None = Field(default=None, ge=1)
     encoding: Literal["base64"] | None = None
     metadata: dict[str, str] = Field(default_factory=dict)
 
@@ -156,6 +159,8 @@ class Message(BaseModel):
                 event[attribute] = value
         if self.delivery is not DeliveryMode.AT_LEAST_ONCE:
             event[_DELIVERY] = self.delivery.value
+        if self.max_attempts is not None:
+            event[_MAX_ATTEMPTS] = self.max_attempts
         if self.ttl is not None:
             event["ttl"] = str(self.ttl)
         if self.deadline is not None:
@@ -194,6 +199,7 @@ class Message(BaseModel):
             fields[field] = event.get(attribute)
         if event.get(_DELIVERY) is not None:
             fields["delivery"] = event[_DELIVERY]
+        fields["max_attempts"] = event.get(_MAX_ATTEMPTS)
         for field in ("priority", "ttl", "deadline"):
             if event.get(field) is not None:
                 fields[field] = event[field]
@@ -218,6 +224,7 @@ _TEXT_ATTRIBUTES: Final = {
     "order_key": ORDER_KEY,
 }
 _DELIVERY: Final = "deliverymode"
+_MAX_ATTEMPTS: Final = "maxattempts"
 _TYPES: Final = frozenset(kind.value for kind in MessageType)
 # How the id begins that a message is given which came without one.
 NAMELESS: Final = "nameless-"

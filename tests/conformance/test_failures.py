@@ -43,6 +43,16 @@ async def test_a_rejected_message_is_a_dead_letter_at_once(fleet: Fleet) -> None
     await fleet.handled(message, app="beta")
 
 
+async def test_a_message_says_how_often_it_is_tried(fleet: Fleet) -> None:
+    """A message that says how often it may be tried is a dead letter after that, sooner than the policy has it."""
+    message = event(max_attempts=2)
+    fleet.log.fail(message, "UnavailableError", "never")
+    await fleet.publish(message, topic=TROUBLE)
+    letter = await fleet.dead_letter(message, reasons=2)
+    assert sorted((row["attempt"], row["verdict"]) for row in letter["reasons"]) == [(1, "RETRY"), (2, "DROP")]
+    assert len(fleet.log.attempts(message)) == 2
+
+
 @pytest.mark.promise("AOS-11")
 async def test_a_dead_letter_that_is_resubmitted_is_handled_once(fleet: Fleet) -> None:
     """A dead letter that is resubmitted goes to who gave it up alone: it is handled once, or has both reasons."""

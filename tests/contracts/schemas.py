@@ -57,6 +57,7 @@ EXAMPLE: Final = Message(
     idempotency_key="once",
     order_key="till",
     delivery=DeliveryMode.EXACTLY_ONCE,
+    max_attempts=3,
     metadata={"docs": "guide"},
 )
 

@@ -33,5 +33,6 @@ MESSAGES = st.builds(
     idempotency_key=st.none() | TEXT,
     order_key=st.none() | TEXT,
     delivery=st.sampled_from(DeliveryMode),
+    max_attempts=st.none() | st.integers(1, 100),
     metadata=st.dictionaries(TEXT, TEXT, max_size=3),
 )

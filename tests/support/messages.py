@@ -33,6 +33,7 @@ def full_message(**fields: Any) -> Message:
         "idempotency_key": f"key of {now()}",
         "order_key": f"order of {now()}",
         "delivery": DeliveryMode.EXACTLY_ONCE,
+        "max_attempts": 3,
         "metadata": {"docs": "/a folder/ünï"},
     }
     return Message(**every | fields)

@@ -11,7 +11,7 @@ from pydantic import JsonValue
 from dovecote import DeliveryMode, Message, MessageType, Priority, Reject, topics
 from dovecote.deadletters import UNREADABLE
 from dovecote.delivery import Deliveries
-from dovecote.errors import BudgetError, ConflictError, ModelError, TooLargeError, UnavailableError
+from dovecote.errors import BudgetError, ConflictError, ModelError, NotBegunError, TooLargeError, UnavailableError
 from dovecote.messages import now
 from dovecote.ports import Handler, Subscription
 from dovecote.testing import MemoryBus
@@ -142,11 +142,37 @@ async def test_a_last_stop_tells_no_reasons_of_its_own() -> None:
     assert reasons() == []
 
 
-async def test_a_last_stop_loses_nothing_whatever_a_messages_mode() -> None:
+@pytest.mark.parametrize("says", [{"delivery": DeliveryMode.AT_MOST_ONCE}, {"max_attempts": 1}])
+async def test_a_last_stop_loses_nothing_whatever_a_message_says(says: dict[str, Any]) -> None:
     deliveries, _ = _deliveries()
     subscription = _subscription(_raising(UnavailableError("away")), dead_letter=False)
-    once = MESSAGE.model_copy(update={"delivery": DeliveryMode.AT_MOST_ONCE})
+    once = MESSAGE.model_copy(update=says)
     assert await deliveries.deliver(subscription, once.to_cloudevent()) == "RETRY"
+
+
+async def test_the_last_attempt_that_a_message_allows_gives_it_up_with_its_reason() -> None:
+    deliveries, reasons = _deliveries()
+    event = MESSAGE.model_copy(update={"max_attempts": 3}).to_cloudevent()
+    failing = _subscription(_raising(UnavailableError("away")))
+    assert [await deliveries.deliver(failing, event) for _ in range(3)] == ["RETRY", "RETRY", "DROP"]
+    told = [(reason["attempt"], reason["verdict"], reason["reason"]) for reason in reasons()]
+    assert told == [(1, "RETRY", "away"), (2, "RETRY", "away"), (3, "DROP", "away")]
+
+
+async def test_what_could_not_be_begun_is_not_given_up_at_the_last_attempt() -> None:
+    deliveries, _ = _deliveries()
+    event = MESSAGE.model_copy(update={"max_attempts": 1}).to_cloudevent()
+    assert await deliveries.deliver(_subscription(_raising(NotBegunError("not yet"))), event) == "RETRY"
+
+
+async def test_nothing_is_given_up_as_long_as_the_reason_cannot_be_told() -> None:
+    bus = MemoryBus()
+    event = MESSAGE.model_copy(update={"max_attempts": 1}).to_cloudevent()
+    deliveries, failing = Deliveries("consumer", bus, 1), _subscription(_raising(UnavailableError("away")))
+    bus.available = False
+    assert await deliveries.deliver(failing, event) == "RETRY"
+    bus.available = True
+    assert await deliveries.deliver(failing, event) == "DROP"
 
 
 async def test_nothing_is_given_up_while_its_reason_cannot_be_told(caplog: pytest.LogCaptureFixture) -> None:

@@ -225,14 +225,15 @@ async def test_a_dead_letter_that_is_sent_again_is_received_again(desk: Desk) ->
     assert await desk.box.receive() == sent
 
 
-async def test_a_message_that_nobody_acknowledges_is_a_dead_letter_in_the_end(desk: Desk) -> None:
-    (sent,) = await desk.send("poison")
-    for box in desk.boxes:
+@pytest.mark.parametrize("says", [None, 2, 9])
+async def test_what_nobody_acknowledges_is_a_dead_letter_in_the_end(desk: Desk, says: int | None) -> None:
+    (sent,) = await desk.send("poison", max_attempts=says)
+    for box in desk.boxes[: says or 3]:
         assert await box.receive() == sent
         desk.clock.advance(LEASE + 1)
     assert await desk.box.receive() is None
     letter = await desk.letter(sent)
-    assert "received 3 times and never acknowledged" in letter["reasons"][0]["reason"]
+    assert f"received {min(says or 3, 3)} times and never acknowledged" in letter["reasons"][0]["reason"]
 
 
 async def test_an_expired_message_is_not_received_and_is_a_dead_letter(desk: Desk) -> None:

@@ -81,7 +81,7 @@ async def _served() -> AsyncIterator[Served]:
 
 NAMES = (
     "id source type time subject priority ttl deadline metadata data data_base64 deliverymode correlationid "
-    "partitionkey datacontenttype dataencoding"
+    "maxattempts partitionkey datacontenttype dataencoding"
 )
 EVENTS = st.fixed_dictionaries({"specversion": st.just("1.0") | JSON}, optional=dict.fromkeys(NAMES.split(), JSON))
 BODIES = st.binary(max_size=100) | (EVENTS | JSON).map(lambda value: json.dumps(value).encode())

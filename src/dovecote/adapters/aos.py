@@ -1,8 +1,9 @@
 """AOS: the message of the Agent Operating System (agent-operating-system-messaging.md, sections 3.2 and 5).
 
 Its fields, types and priorities are those of Dovecote's message under other names. What it has no field for is in
-`metadata.dovecote`, such as `delivery` and `idempotency_key`, which it gives beside a message; content that is no
-object is `{"value": content}`; a message to everyone has no `recipient_id`. A time without a zone counts as UTC.
+`metadata.dovecote`, such as `delivery`, `idempotency_key` and `max_attempts`, which it gives beside a message;
+content that is no object is `{"value": content}`; a message to everyone has no `recipient_id`. A time without a
+zone counts as UTC.
 """
 
 from datetime import datetime
