@@ -43,6 +43,7 @@ async def test_a_rejected_message_is_a_dead_letter_at_once(fleet: Fleet) -> None
     await fleet.handled(message, app="beta")
 
 
+@pytest.mark.promise("AOS-10")
 async def test_a_message_says_how_often_it_is_tried(fleet: Fleet) -> None:
     """A message that says how often it may be tried is a dead letter after that, sooner than the policy has it."""
     message = event(max_attempts=2)

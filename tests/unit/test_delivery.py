@@ -150,6 +150,7 @@ async def test_a_last_stop_loses_nothing_whatever_a_message_says(says: dict[str,
     assert await deliveries.deliver(subscription, once.to_cloudevent()) == "RETRY"
 
 
+@pytest.mark.promise("AOS-10")
 async def test_the_last_attempt_that_a_message_allows_gives_it_up_with_its_reason() -> None:
     deliveries, reasons = _deliveries()
     event = MESSAGE.model_copy(update={"max_attempts": 3}).to_cloudevent()

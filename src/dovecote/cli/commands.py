@@ -22,10 +22,11 @@ from dovecote.cli.checkout import find_checkout, gateway_address, recorded_apps
 from dovecote.cli.deadletters import dlq
 from dovecote.cli.errors import CommandError, NotRunningError, StoppedError, report
 from dovecote.cli.gateway import Gateway
-from dovecote.cli.importing import Import
+from dovecote.cli.importing import Account, Import
 from dovecote.cli.keys import new_lines
 from dovecote.cli.options import AsJson, GatewayUrl
 from dovecote.cli.rendering import accounts_table, agents_table, show_checks
+from dovecote.cli.retries import RESILIENCY, RetryPolicy, noticed_after
 from dovecote.cli.tailing import Tail, as_json, as_line
 from dovecote.directory import Presence
 from dovecote.tap import Sighting
@@ -219,16 +220,39 @@ def import_file(
     env = {**os.environ, **beside, **context.obj}
     work = Import(read_file(file, known, env), known, find_checkout(Path.cwd()))
     written = work.write(out, force=force)
-    accounts = [*work.accounts()]
-    if as_json:
-        report = {"files": [*map(str, written)], "keys": [asdict(account) for account in accounts]}
-        sys.stdout.write(json.dumps(report, indent=2) + "\n")
-        return
-    Console().print(accounts_table(accounts))
-    sys.stdout.write(
-        f"\nWritten: {', '.join(map(str, written))}\nTo use it: cat {out / '.env'} >> .env, and in dapr.yaml name "
-        f"{out} in resourcesPaths, where a folder of components/pubsub stands.\n"
-    )
+    _tell(written, [*work.accounts()], as_json=as_json)
+    if not as_json:
+        sys.stdout.write(
+            f"To use it: cat {out / '.env'} >> .env, and in dapr.yaml name {out} in resourcesPaths, where a folder "
+            "of components/pubsub stands.\n"
+        )
+
+
+@app.command()
+def retries(
+    max_attempts: Annotated[int, typer.Option(min=1, max=100, help="How often a message is tried in all.")],
+    initial_delay: Annotated[float, typer.Option(min=0.001, max=900, help="Seconds before the second try.")],
+    backoff_multiplier: Annotated[float, typer.Option(min=1, max=100, help="What each pause grows by.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            dir_okay=False, help="The file; else the checkout's, after which one that is not there is made."
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write how often, and how far apart, a message is tried that fails, and say what became of each key.
+
+    It is the policy `inbound` of components/shared/resiliency.yaml, which all that is delivered has. A message may
+    allow fewer attempts itself.
+    """
+    checkout = find_checkout(Path.cwd())
+    policy = RetryPolicy(max_attempts, initial_delay, backoff_multiplier)
+    file = out or checkout / RESILIENCY
+    before = file if file.exists() else checkout / RESILIENCY
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(policy.written(before.read_text(encoding="utf-8"), str(before)), encoding="utf-8")
+    _tell([file], [*policy.accounts(noticed_after(checkout))], as_json=as_json)
 
 
 @app.command()
@@ -261,6 +285,16 @@ def doctor(
     else:
         show_checks(Console(), checks)
     raise typer.Exit(0 if all(check.ok for check in checks) else 1)
+
+
+def _tell(files: list[Path], accounts: list[Account], *, as_json: bool) -> None:
+    """Show what was written, and what became of each key."""
+    if as_json:
+        report = {"files": [*map(str, files)], "keys": [asdict(account) for account in accounts]}
+        sys.stdout.write(json.dumps(report, indent=2) + "\n")
+        return
+    Console().print(accounts_table(accounts))
+    sys.stdout.write(f"\nWritten: {', '.join(map(str, files))}\n")
 
 
 def _folder(docs: str) -> str:
