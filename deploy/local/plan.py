@@ -53,6 +53,7 @@ class Folders:
     home: Path
     broker: str | None = None
     llm: str | None = None
+    state: str | None = None
     extra: tuple[Path, ...] = ()
 
     @property
@@ -62,7 +63,7 @@ class Folders:
 
     def resources(self, app: App) -> list[Path]:
         """Return the folders that the app's sidecar loads."""
-        chosen = {"pubsub": self.broker, "llm": self.llm}
+        chosen = {"pubsub": self.broker, "llm": self.llm, "state": self.state}
         return [*component_folders(app.resources_paths or (), self.checkout, chosen), *self.extra]
 
 

@@ -1,4 +1,4 @@
-"""Settings of pub/sub components against what their types can honour, as components/settings.yaml has it."""
+"""Settings of components against what their types can honour, as components/settings.yaml has it."""
 
 from __future__ import annotations
 
@@ -71,13 +71,17 @@ def read_known(path: Path) -> dict[str, Known]:
         rows: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
         everywhere = rows.pop("all")
         return {
-            kind: Known.model_validate({**row, "settings": [*row["settings"], *everywhere]})
+            kind: Known.model_validate({**row, "settings": [*row["settings"], *_shared(kind, everywhere)]})
             for kind, row in rows.items()
         }
     except OSError as error:
         raise RunFileError(f"{path} cannot be read: {error.strerror}") from error
     except (yaml.YAMLError, ValidationError, AttributeError, KeyError, TypeError) as error:
         raise RunFileError(f"{path} does not say what components can be told: {error!r}") from error
+
+
+def _shared(kind: str, everywhere: list[str]) -> list[str]:
+    return everywhere if kind.startswith("pubsub.") else []
 
 
 def require_honoured(components: Iterable[Component], env: Mapping[str, str]) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from deploy.local import plan, servers, settings, variables
+from deploy.local import plan, servers, settings, stores, variables
 from deploy.local.brokers import order, redis
 from deploy.local.brokers.server import Server
 from deploy.local.components import load_components
@@ -53,10 +53,10 @@ class System:
     (default: the checkout); a home runs one system at a time. `apps` are names from the run file or `App`
     objects (None: all; the same app twice: two replicas, the second called `<app-id>-2`). `broker` and `llm`
     name folders of `components/pubsub` and `components/llm`; `resources` are further folders of components.
-    `env` is added to the environment of everything started. `brokers` are servers to start for the components that
-    read their variables, where the launcher would start one of its own, or knows none. With
-    `restart` off a process that dies stays dead. With `as_written` the ports are those of the run file, else
-    they are moved to a free block.
+    `env` is added to the environment of everything started, which also says where state is kept (stores).
+    `brokers` are servers to start for the components that read their variables, where the launcher would start
+    one of its own, or knows none. With `restart` off a process that dies stays dead. With `as_written` the ports
+    are those of the run file, else they are moved to a free block.
     """
 
     def __init__(  # noqa: PLR0913 - each is one plain choice of the caller
@@ -76,7 +76,9 @@ class System:
         runtime: Binaries | None = None,
         progress: Progress | None = None,
     ) -> None:
-        self._folders = Folders(checkout.resolve(), (home or checkout).resolve(), broker, llm, tuple(resources))
+        given = {**os.environ, **(env or {})}
+        folders = (checkout.resolve(), (home or checkout).resolve())
+        self._folders = Folders(*folders, broker, llm, stores.store_folder(given), tuple(resources))
         run_file = load_run_file(checkout / "dapr.yaml")
         self._apps = run_file.select(apps)
         # Servers without apps are for those of the run file, which somebody starts by hand.
@@ -85,8 +87,8 @@ class System:
             dict.fromkeys(folder for app in users for folder in self._folders.resources(app))
         )
         self._addresses = order.addresses(self._components)
-        given = {**os.environ, **(env or {})}
-        self._given_env = {**given, **order.other_names(self._addresses, given)}
+        self._azure = stores.azure_variables(self._components, given)
+        self._given_env = {**given, **order.other_names(self._addresses, given), **self._azure}
         settings.require_honoured(self._components, self._given_env)
         self._with_model = with_model
         self._restart = restart
@@ -257,7 +259,7 @@ class System:
         return self._folders.data / "env"
 
     def _write_env(self) -> None:
-        names = {"REDIS_HOST", "REDIS_PASSWORD", "DEMO_MODEL_URL", "DAPR_HOST_IP"}
+        names = {"REDIS_HOST", "REDIS_PASSWORD", "DEMO_MODEL_URL", "DAPR_HOST_IP", *self._azure}
         names |= {name for broker in self._brokers for name in broker.variables}
         # What a user has given for a broker may have been filled in, or a certificate's text put for its path.
         names |= {name for component in self._addresses.values() for name in component.variables.values()}

@@ -340,7 +340,8 @@ def _health(app: App) -> APIRouter:
     async def readyz() -> JSONResponse:
         """Whether sidecar, components, subscriptions and worker are really there."""
         missing = await app.running.missing()
-        return JSONResponse({"ready": not missing, "missing": missing}, 503 if missing else 200)
+        body = {"ready": not missing, "missing": missing, "notes": app.running.ports.notes()}
+        return JSONResponse(body, 503 if missing else 200)
 
     return router
 

@@ -344,3 +344,5 @@ class Ports:
     listen: Callable[[Subscription], AbstractAsyncContextManager[None]]
     # The message of a dead letter, whose body may lie elsewhere, as it was sent.
     reopen: Callable[[Message], Awaitable[Message]] = _as_it_is
+    # What whoever looks at the app's health is to know, though nothing is missing.
+    notes: Callable[[], list[str]] = list

@@ -28,7 +28,7 @@ _LOOK: Final = 0.1  # seconds between two looks at whether the user is in a hurr
 
 
 def main(arguments: list[str]) -> int:
-    """Serve the module's `app`; 2 if its configuration is wrong, with one line that says what."""
+    """Serve the module's `app`; 2 if its configuration or its sidecar's is wrong, with one line that says so."""
     bridging = arguments[:1] == ["--bridge"]
     if len(arguments) != 1 + bridging:
         sys.stderr.write("usage: python -m dovecote.serve [--bridge] MODULE   (a module with an `app`)\n")
@@ -40,9 +40,7 @@ def main(arguments: list[str]) -> int:
             app = bridge_of(app.state.dovecote, settings)
         configure(app.title, settings.log_level, settings.log_format)
     except ConfigurationError as error:
-        mend = f" ({error.mend})" if error.mend else ""
-        sys.stderr.write(f"{arguments[-1]}: {error}{mend}\n")
-        return 2
+        return _refused(arguments[-1], error)
     config = uvicorn.Config(
         app,
         host=settings.host,
@@ -53,16 +51,31 @@ def main(arguments: list[str]) -> int:
         timeout_graceful_shutdown=settings.stop_delay + settings.stop_timeout,
     )
     with contextlib.suppress(KeyboardInterrupt):  # which uvicorn passes on when it is done
-        Server(config, getattr(app.state, "retire", None)).run()
+        Server(config, getattr(app.state, "retire", None), lambda: _fault(app)).run()
+    if (fault := _fault(app)) is not None:
+        return _refused(arguments[-1], fault)
     return 0
 
 
 class Server(uvicorn.Server):
-    """Closes its port only after deliveries have stopped; both and the last requests have one limit together."""
+    """Closes its port only after deliveries have stopped; both and the last requests have one limit together.
 
-    def __init__(self, config: uvicorn.Config, retire: Callable[[], Awaitable[None]] | None) -> None:
+    It ends by itself as soon as `fault` is something: what the app learned of its sidecar, and cannot work with.
+    """
+
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        retire: Callable[[], Awaitable[None]] | None,
+        fault: Callable[[], object] = lambda: None,
+    ) -> None:
         super().__init__(config)
         self._retire = retire
+        self._fault = fault
+
+    async def on_tick(self, counter: int) -> bool:
+        """Say whether it is time to end; asked every tenth of a second."""
+        return await super().on_tick(counter) or self._fault() is not None
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """End in order; a user in a hurry waits for no delivery."""
@@ -77,6 +90,17 @@ class Server(uvicorn.Server):
             left = self.config.timeout_graceful_shutdown - int(time.monotonic() - begun)
             self.config.timeout_graceful_shutdown = max(1, left)
         await super().shutdown(sockets)
+
+
+def _fault(app: FastAPI) -> ConfigurationError | None:
+    fault: ConfigurationError | None = getattr(app.state, "fault", None)
+    return fault
+
+
+def _refused(name: str, error: ConfigurationError) -> int:
+    mend = f" ({error.mend})" if error.mend else ""
+    sys.stderr.write(f"{name}: {error}{mend}\n")
+    return 2
 
 
 def _load(name: str) -> FastAPI:

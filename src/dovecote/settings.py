@@ -74,6 +74,12 @@ class Settings(BaseSettings):
     sidecar_idle: float = Field(
         15.0, gt=0, description="seconds that a connection to the sidecar is kept which nobody uses"
     )
+    state_mode: Literal["", "sql", "mock"] = Field(
+        "",
+        validation_alias=AliasChoices("DOVECOTE_STATE_MODE", "AGENT_COMMUNICATION_MODE"),
+        description="where state must be kept, or the app ends: sql (Azure SQL) or mock (the memory of sidecars, "
+        "which loses it); if it is empty, it is kept where the component file says",
+    )
     resend_after: float = Field(5.0, gt=0, description="seconds until an unanswered task is sent again")
     accept_timeout: float = Field(
         300.0, gt=0, description="seconds until a task that no agent has taken is a dead letter"

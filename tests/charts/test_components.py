@@ -47,7 +47,9 @@ def test_components_are_as_their_files_say_but_for_the_names_of_secrets(broker: 
     arguments = ("--set", f"broker.name={broker}", *OUTSIDE)
     components = of_kind(rendered(*arguments), "Component")
     specs = expected(f"pubsub/{broker}/pubsub.yaml", "mine")
-    specs |= expected("shared/statestore.yaml", "dovecote-state") | expected("llm/demo/llm.yaml", "dovecote-model")
+    specs |= expected("state/redis/statestore.yaml", "dovecote-state") | expected(
+        "llm/demo/llm.yaml", "dovecote-model"
+    )
     assert {name: row["spec"] for name, row in components.items()} == specs
 
 
@@ -59,6 +61,20 @@ def test_each_model_is_its_file(provider: str) -> None:
         components["llm"]["spec"]
         == expected(f"llm/{provider}/llm.yaml", "mine" if secret else "dovecote-model")["llm"]
     )
+
+
+@pytest.mark.promise("ACS-09")
+@pytest.mark.parametrize("store", sorted(path.name for path in (ROOT / "components" / "state").iterdir()))
+def test_each_state_store_is_its_file(store: str) -> None:
+    arguments = ("--set", f"state.name={store},state.internal=false,state.existingSecret=mine")
+    objects = rendered(*arguments)
+    components = of_kind(objects, "Component")
+    found = {name: components[name]["spec"] for name in ("statestore", "claims")}
+    assert found == expected(f"state/{store}/statestore.yaml", "mine")
+
+
+def test_a_server_of_azure_sql_is_not_started_by_the_chart() -> None:
+    assert "no server of sqlserver can be started here" in refusal("--set", "state.name=sqlserver")
 
 
 def test_a_setting_of_the_model_takes_the_place_of_the_files() -> None:

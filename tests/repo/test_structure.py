@@ -65,7 +65,11 @@ def test_a_services_main_says_what_it_is_in_forty_lines_of_code(name: str) -> No
 
 
 def test_each_broker_folder_defines_the_same_components() -> None:
-    for role, components in {"pubsub": ["news", "pubsub", "urgent"], "llm": ["llm"]}.items():
+    for role, components in {
+        "pubsub": ["news", "pubsub", "urgent"],
+        "llm": ["llm"],
+        "state": ["claims", "statestore"],
+    }.items():
         names = {
             folder.name: sorted(
                 (row["kind"], row["metadata"]["name"])

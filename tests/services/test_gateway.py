@@ -97,7 +97,7 @@ async def test_a_question_waits_for_an_orchestrator_that_is_away_and_is_one_task
 async def test_health_and_readiness_are_told(net: Network) -> None:
     async with net.http("gateway") as http:
         assert (await http.get("/healthz")).json() == {"status": "ok"}
-        assert (await http.get("/readyz")).json() == {"ready": True, "missing": []}
+        assert (await http.get("/readyz")).json() == {"ready": True, "missing": [], "notes": []}
         rows = (await http.get("/agents")).json()
         assert [(row["app_id"], row["state"]) for row in rows] == [
             ("directory", "online"),

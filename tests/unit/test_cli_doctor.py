@@ -184,6 +184,27 @@ def test_every_app_that_is_not_ready_is_told_with_its_log(checkout: Path) -> Non
     assert len(found) == 9
 
 
+class _InMemory(_NotReady):
+    def do_GET(self) -> None:
+        body = b'{"ready":true,"missing":[],"notes":["state is kept in memory"]}'
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+@pytest.mark.promise("ACS-08")
+def test_what_a_ready_app_notes_of_its_state_is_told(checkout: Path) -> None:
+    with HTTPServer(("127.0.0.1", 0), _InMemory) as server:
+        Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}).start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        (checkout / ".dovecote" / "run.json").write_text(json.dumps({"pid": 1, "created": 1, "url": url}))
+        (checkout / ".dovecote" / "ports.json").write_text(json.dumps({"offset": -20990}))
+        [gateway] = [check for check in check_system(checkout) if check.name == "gateway"]
+        server.shutdown()
+    assert gateway == Check("gateway", True, f"ready at {url}; state is kept in memory")
+
+
 def test_the_status_is_1_where_there_is_a_problem(
     checkout: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

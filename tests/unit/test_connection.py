@@ -12,7 +12,7 @@ from fastapi import FastAPI
 from dovecote import App
 from dovecote.dapr import connection
 from dovecote.dapr.connection import Connection
-from dovecote.dapr.sidecar import COMPONENTS, MODEL
+from dovecote.dapr.sidecar import COMPONENTS, MODEL, STATESTORE
 from dovecote.directory import Kind
 from dovecote.errors import ConfigurationError, UnavailableError
 from dovecote.settings import Settings
@@ -26,6 +26,7 @@ class Sidecar:
 
     def __init__(self, *_: Any) -> None:
         self.kind = "pubsub.redis"
+        self.store = "state.redis"
         self.asked = 0
         self.ended = 0
         self.away = 0
@@ -35,7 +36,12 @@ class Sidecar:
         return self.kind
 
     async def metadata(self) -> dict[str, Any]:
-        return {"components": [{"name": name} for name in COMPONENTS if name != MODEL]}
+        types = {STATESTORE: self.store}
+        names = [name for name in COMPONENTS if name != MODEL and types.get(name, self.kind)]
+        return {"components": [{"name": name, "type": types.get(name, self.kind)} for name in names]}
+
+    async def wait_until_healthy(self) -> None:
+        pass
 
     async def shut_down(self) -> None:
         if self.away:
@@ -47,7 +53,7 @@ class Sidecar:
 @pytest.fixture
 def sidecar(monkeypatch: pytest.MonkeyPatch) -> Sidecar:
     one = Sidecar()
-    monkeypatch.setattr(connection, "Sidecar", lambda *_: one)
+    monkeypatch.setattr(connection, "Sidecar", lambda *_, **__: one)
     monkeypatch.setattr(connection, "_LOOK", 0.01)
     return one
 
@@ -99,6 +105,54 @@ async def test_a_sidecar_that_was_told_the_new_names_is_left_alone(sidecar: Side
         asked = sidecar.asked
         await eventually(lambda: sidecar.asked > asked + 3, "some more looks")
     assert sidecar.ended == 1
+
+
+@pytest.mark.promise("ACS-08")
+@pytest.mark.parametrize(
+    ("mode", "store", "said"),
+    [
+        ("sql", "state.redis", "'sql' asks for a state.sqlserver, and the sidecar's 'statestore' is a state.redis"),
+        ("sql", "state.in-memory", "'sql' asks for .* is a state.in-memory"),
+        ("mock", "state.redis", "'mock' asks for a state.in-memory, .* is a state.redis"),
+        ("sql", "", "'sql' asks for .* 'statestore' is not loaded"),
+    ],
+)
+async def test_an_app_whose_sidecar_keeps_state_elsewhere_than_its_mode_says_takes_no_work_and_ends(
+    sidecar: Sidecar, mode: str, store: str, said: str
+) -> None:
+    sidecar.store, api = store, FastAPI()
+    one = Connection(App("writer"), api, Settings(capabilities=CAPABILITIES, state_mode=mode))
+    with pytest.raises(ConfigurationError, match=said) as caught:
+        await one.subscribing()
+    assert "components/state/" in caught.value.mend
+    assert api.state.fault is caught.value
+    await one.start_worker()
+    assert "the workflow worker is not connected" in await one.missing()
+
+
+@pytest.mark.promise("ACS-08")
+@pytest.mark.parametrize(("mode", "store"), [("mock", "state.in-memory"), ("", "state.in-memory")])
+async def test_an_app_says_that_its_state_is_in_memory_at_its_start_and_in_its_health(
+    sidecar: Sidecar, caplog: pytest.LogCaptureFixture, mode: str, store: str
+) -> None:
+    sidecar.store = store
+    one = Connection(App("writer"), FastAPI(), Settings(capabilities=CAPABILITIES, state_mode=mode))
+    await one.subscribing()
+    await one.subscribing()
+    [note] = one.ports.notes()
+    assert note.startswith("state is kept in the sidecar's memory: it is lost with the sidecar")
+    assert [record.message for record in caplog.records if record.levelname == "WARNING"] == [note]
+
+
+@pytest.mark.promise("ACS-08")
+@pytest.mark.parametrize(("mode", "store"), [("sql", "state.sqlserver"), ("", "state.redis"), ("", "state.oracle")])
+async def test_an_app_with_the_store_of_its_mode_has_nothing_to_say_of_it(
+    sidecar: Sidecar, mode: str, store: str
+) -> None:
+    sidecar.store = store
+    one = Connection(App("writer"), FastAPI(), Settings(capabilities=CAPABILITIES, state_mode=mode))
+    await one.subscribing()
+    assert one.ports.notes() == []
 
 
 @contextlib.asynccontextmanager

@@ -11,6 +11,7 @@ from fastapi import FastAPI
 
 from dovecote import serve
 from dovecote.settings import get_settings
+from tests.support.ports import free_ports
 
 
 @pytest.fixture(autouse=True)
@@ -69,6 +70,25 @@ def test_an_app_that_does_not_start_ends_with_a_status_that_says_so(tmp_path: Pa
     )
     with pytest.raises(SystemExit, match="3"):
         serve.main([_module(tmp_path, "failing_service", "\n".join(lines))])
+
+
+@pytest.mark.promise("ACS-08")
+def test_an_app_that_cannot_work_with_its_sidecar_ends_with_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = (
+        "from contextlib import asynccontextmanager",
+        "from fastapi import FastAPI",
+        "from dovecote.errors import ConfigurationError",
+        "@asynccontextmanager",
+        "async def learning(api):",
+        "    api.state.fault = ConfigurationError('state is elsewhere', mend='move it')",
+        "    yield",
+        "app = FastAPI(lifespan=learning)",
+    )
+    monkeypatch.setenv("APP_PORT", str(free_ports(1)[0]))
+    assert serve.main([_module(tmp_path, "learning_service", "\n".join(lines))]) == 2
+    assert capsys.readouterr().err.splitlines()[-1] == "learning_service: state is elsewhere (move it)"
 
 
 @pytest.mark.parametrize("hurried", [False, True])

@@ -27,6 +27,7 @@ def test_ports_are_read_from_the_names_that_dapr_sets(monkeypatch: pytest.Monkey
     assert (settings.app_port, settings.dapr_http_port, settings.dapr_grpc_port) == (21001, 21002, 21003)
 
 
+@pytest.mark.promise("ACS-09")
 @pytest.mark.parametrize(
     ("documented", "ours", "field"),
     [
@@ -66,6 +67,22 @@ def test_a_wrong_variable_is_named(monkeypatch: pytest.MonkeyPatch, variable: st
     with pytest.raises(ConfigurationError, match=f"environment: {variable}: ") as caught:
         get_settings()
     assert caught.value.mend == "see .env.example"
+
+
+@pytest.mark.promise("ACS-08", "ACS-09")
+@pytest.mark.parametrize("variable", ["AGENT_COMMUNICATION_MODE", "DOVECOTE_STATE_MODE"])
+def test_there_are_two_modes_of_storage_and_another_is_refused(
+    monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    assert not get_settings().state_mode
+    for mode in ("sql", "mock"):
+        get_settings.cache_clear()
+        monkeypatch.setenv(variable, mode)
+        assert get_settings().state_mode == mode
+    get_settings.cache_clear()
+    monkeypatch.setenv(variable, "redis")
+    with pytest.raises(ConfigurationError, match=f"environment: {variable}: Input should be '', 'sql' or 'mock'"):
+        get_settings()
 
 
 def test_all_wrong_variables_are_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,9 @@
 {{- if and .Values.broker.internal (not (hasKey .Values.servers .Values.broker.name)) -}}
 {{- fail (printf "broker.internal: no server of %s can be started here: set it to false, and give broker.existingSecret" .Values.broker.name) -}}
 {{- end -}}
+{{- if and .Values.state.internal (eq .Values.state.name "sqlserver") -}}
+{{- fail "state.internal: no server of sqlserver can be started here: set it to false, and give state.existingSecret" -}}
+{{- end -}}
 {{- range $group := list "broker" "state" "model" -}}
 {{- $settings := index $.Values $group -}}
 {{- $ours := or $settings.internal (eq (dig "provider" "" $settings) "demo" ) (eq (dig "provider" "" $settings) "ollama") -}}

@@ -19,7 +19,7 @@ from dovecote.directory import Presence
 
 MINIMUM_PYTHON = (3, 11)
 # Folders of components, and the names by which apps know what each of their folders defines.
-_ROLES = {"pubsub": ("pubsub", "urgent", "news"), "llm": ("llm",)}
+_ROLES = {"pubsub": ("pubsub", "urgent", "news"), "llm": ("llm",), "state": ("statestore", "claims")}
 
 
 @dataclass(frozen=True)
@@ -173,5 +173,5 @@ def _readiness(client: httpx.Client, name: str, address: str) -> Check:
     except httpx.TransportError as error:
         return Check(name, False, f"{address} does not answer ({error or type(error).__name__})", log)
     if response.is_success:
-        return Check(name, True, f"ready at {address}")
+        return Check(name, True, "; ".join([f"ready at {address}", *response.json().get("notes", [])]))
     return Check(name, False, f"not ready: {response.text.strip()[:300]}", log)

@@ -21,6 +21,11 @@ ELSEWHERE = {
     "DOVECOTE_PORT": "port of the gateway (default: one of a free block)",
     "DOVECOTE_DAPR_HOME": "folder with a Dapr runtime to use (default: found, downloaded or built)",
     "DOVECOTE_DAPR_MIRROR": "mirror of Dapr's release archives",
+    "AZURE_SQL_SERVER": "of these four the launcher makes AZURE_SQL_CONNECTION_STRING",
+    "AZURE_SQL_DATABASE": "a database that is there",
+    "AZURE_SQL_USERNAME": "a login of it",
+    "AZURE_SQL_PASSWORD": "its password",
+    "AZURE_KEY_VAULT_URL": "of this, such as https://your-vault.vault.azure.net/, it makes AZURE_KEY_VAULT_NAME",
     "SSL_CERT_DIR": "folders of authorities that sidecars trust, where a component has no setting for one",
 }
 # Set for each app by whoever starts it, so of no use in a file for all.

@@ -15,12 +15,13 @@ from dovecote.dapr.crypto import DaprCrypto, DaprSecrets
 from dovecote.dapr.inbound import Inbound
 from dovecote.dapr.invoke import DaprInvoke
 from dovecote.dapr.model import DaprModel
-from dovecote.dapr.sidecar import CLAIMS, COMPONENTS, MODEL, Sidecar
+from dovecote.dapr.sidecar import CLAIMS, COMPONENTS, MODEL, STATESTORE, Sidecar
 from dovecote.dapr.state import DaprState
+from dovecote.dapr.stores import notes_on, require_agreed
 from dovecote.dapr.streams import Streams
 from dovecote.dapr.workflow import DaprWorkflows
 from dovecote.delivery import Deliveries
-from dovecote.errors import DovecoteError, UnavailableError
+from dovecote.errors import ConfigurationError, DovecoteError, UnavailableError
 from dovecote.ports import Ports
 from dovecote.settings import Settings
 from dovecote.topics import Capabilities, read_capabilities
@@ -37,6 +38,7 @@ class Connection:
 
     def __init__(self, app: "App", api: FastAPI, settings: Settings) -> None:
         self._app = app
+        self._api = api
         self._settings = settings
         self._sidecar = Sidecar(
             settings.dapr_http_port,
@@ -47,6 +49,7 @@ class Connection:
         self._capabilities: Capabilities | None = None
         self._broker = ""
         self._told: Capabilities | None = None
+        self._notes: list[str] = []
         self._workflows = DaprWorkflows(settings.dapr_grpc_port)
         self._model = DaprModel(self._sidecar, settings.dapr_grpc_port)
         self._worker_started = False
@@ -76,6 +79,7 @@ class Connection:
             release=self.release,
             listen=Streams(self._sidecar, settings.dapr_grpc_port, self.capabilities, deliveries).listen,
             reopen=codec.reopen,
+            notes=lambda: self._notes,
         )
 
     async def capabilities(self) -> Capabilities:
@@ -93,6 +97,7 @@ class Connection:
 
     async def subscribing(self) -> Capabilities:
         """The row by which the sidecar, which asks for subscriptions, is told the names of topics."""
+        await self.check_store()
         self._told = await self.look()
         return self._told
 
@@ -120,13 +125,33 @@ class Connection:
             except DovecoteError as error:
                 log.warning("last values could not be told again: %s", error)
 
+    async def check_store(self) -> None:
+        """Learn where state is kept, and tell what is to be known of that.
+
+        Raises ConfigurationError if that is not what the app's mode says: then the server ends (dovecote.serve).
+        """
+        loaded = (await self._sidecar.metadata()).get("components", [])
+        kind = next((row.get("type", "") for row in loaded if row["name"] == STATESTORE), "")
+        try:
+            require_agreed(self._settings.state_mode, kind)
+        except ConfigurationError as error:
+            self._api.state.fault = error
+            raise
+        notes = notes_on(kind)
+        if notes != self._notes:
+            log.warning("%s", "; ".join(notes) or f"state is kept in a {kind} now")
+            self._notes = notes
+
     async def start_worker(self) -> None:
         """Connect the workflow worker as soon as the sidecar takes calls."""
         while not self._worker_started:
             await self._sidecar.wait_until_healthy()
             try:
+                await self.check_store()
                 await self._workflows.start()
                 self._worker_started = True
+            except ConfigurationError:
+                return  # the server ends, and says why
             except Exception:
                 # The sidecar went away in between; the SDK raises what its thread raised.
                 log.exception("the workflow worker did not start; trying again")

@@ -21,8 +21,9 @@ _CONFLICT = re.compile(rb"possible etag mismatch|user_script:\d+: failed to set 
 # What the sidecar answers with a 400 when a request is over its limit, `--max-body-size`.
 _TOO_LARGE: Final = b"stream too large"
 
-# A time to live that ends an earlier one: a store may keep that over a write without any.
-_FOR_GOOD = -1
+# A time to live that ends an earlier one: a store may keep that over a write without any. It is 68 years, the most
+# that every store takes; for -1, which Dapr documents as no end, some have the value expire at once.
+_FOR_GOOD = 2**31 - 1
 
 
 class DaprState:
