@@ -14,6 +14,7 @@ import pytest
 from dovecote.cli import main
 from dovecote.cli.checking import (
     Check,
+    check_breakers,
     check_components,
     check_gateway,
     check_python,
@@ -203,6 +204,44 @@ def test_what_a_ready_app_notes_of_its_state_is_told(checkout: Path) -> None:
         [gateway] = [check for check in check_system(checkout) if check.name == "gateway"]
         server.shutdown()
     assert gateway == Check("gateway", True, f"ready at {url}; state is kept in memory")
+
+
+def _sidecars(**states: str) -> tuple[httpx.Client, dict[str, str]]:
+    """A client of sidecars whose breaker is in such a state; of one that is "away" nothing is heard."""
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        state = states[request.url.host]
+        if state == "away":
+            raise httpx.ConnectError("refused")
+        labels = f'app_id="{request.url.host}",target="Conversation_llm"'
+        rows = [
+            f'dapr_resiliency_cb_state{{{labels},status="{one}"}} {one == state:d}'
+            for one in ("closed", "half-open", "open", "unknown")
+        ]
+        head = ["# TYPE dapr_resiliency_cb_state gauge", "# TYPE dapr_http_server_latency histogram"]
+        return httpx.Response(200, text="\n".join([*head, *(rows if state else []), ""]))
+
+    return httpx.Client(transport=httpx.MockTransport(answer)), {name: f"http://{name}/metrics" for name in states}
+
+
+def test_an_open_circuit_breaker_is_a_problem_that_names_the_app_and_the_target() -> None:
+    check = check_breakers(*_sidecars(writer="open", reviewer="closed", researcher="half-open", gateway=""))
+    states = {"writer": "open", "reviewer": "closed", "researcher": "half-open"}
+    told = [f"{app} to Conversation_llm: {state} at its last call" for app, state in states.items()]
+    assert (check.ok, check.text) == (False, "; ".join(told))
+    assert "the first call that succeeds closes it" in check.mend
+
+
+@pytest.mark.parametrize(
+    ("state", "text"),
+    [
+        ("closed", "writer to Conversation_llm: closed at its last call"),
+        ("", "no call came to one yet"),
+        ("away", "no call came to one yet; the sidecar of writer has no measures (refused)"),
+    ],
+)
+def test_circuit_breakers_that_are_not_open_are_no_problem(state: str, text: str) -> None:
+    assert check_breakers(*_sidecars(writer=state)) == Check("circuit breakers", True, text)
 
 
 def test_the_status_is_1_where_there_is_a_problem(

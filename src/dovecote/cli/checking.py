@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import yaml
 
+from dovecote.cli.breakers import Breaker, read_breakers
 from dovecote.cli.checkout import recorded_gateway
 from dovecote.cli.errors import CommandError
 from dovecote.cli.gateway import Gateway
@@ -137,7 +138,7 @@ def check_run_file(checkout: Path) -> Check:
 
 
 def check_system(checkout: Path) -> Iterator[Check]:
-    """Whether a system runs in the checkout, and whether each of its apps is ready."""
+    """Whether a system runs in the checkout, each of its apps is ready, and no circuit breaker is open."""
     url = recorded_gateway(checkout)
     if url is None:
         yield Check("system", True, "none runs here; make run starts one")
@@ -145,9 +146,29 @@ def check_system(checkout: Path) -> Iterator[Check]:
     offset = json.loads((checkout / ".dovecote" / "ports.json").read_text())["offset"]
     yield Check("system", True, f"its gateway is at {url}")
     with httpx.Client(trust_env=False, timeout=5) as client:
-        for app in load(checkout, "runfile").load_run_file(checkout / "dapr.yaml").apps:
-            address = url if app.app_id == "gateway" else f"http://127.0.0.1:{app.shifted(offset).port}"
+        apps = [app.shifted(offset) for app in load(checkout, "runfile").load_run_file(checkout / "dapr.yaml").apps]
+        for app in apps:
+            address = url if app.app_id == "gateway" else f"http://127.0.0.1:{app.port}"
             yield _readiness(client, app.app_id, address)
+        measures = {app.app_id: f"http://127.0.0.1:{app.metrics_port}/metrics" for app in apps}
+        yield check_breakers(client, measures)
+
+
+def check_breakers(client: httpx.Client, measures: Mapping[str, str]) -> Check:
+    """Whether a circuit breaker is open, where the sidecars of such apps have their measures."""
+    found: list[Breaker] = []
+    silent = []
+    for app_id, url in measures.items():
+        try:
+            found += read_breakers(client, url)
+        except (httpx.HTTPError, ValueError) as error:
+            silent.append(f"the sidecar of {app_id} has no measures ({error or type(error).__name__})")
+    states = [f"{one.app_id} to {one.target}: {one.state} at its last call" for one in found]
+    text = "; ".join([*(states or ["no call came to one yet"]), *silent])
+    if any(one.state == "open" for one in found):
+        mend = "see that the target answers: the first call that succeeds closes it"
+        return Check("circuit breakers", False, text, mend)
+    return Check("circuit breakers", True, text)
 
 
 async def check_gateway(url: str, transport: httpx.AsyncBaseTransport | None = None) -> list[Check]:
