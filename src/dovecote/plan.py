@@ -6,8 +6,8 @@ follows from the plan's, and is sent again, same id, until its answer is there (
 """
 
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import timedelta
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import Any
 
 from pydantic import BaseModel, JsonValue
@@ -35,6 +35,7 @@ class Ask:
     agent: str
     content: JsonValue
     timeout: float | None
+    escalate_to: str | None = None
 
 
 @dataclass(frozen=True)
@@ -76,9 +77,21 @@ class PlanContext:
         """App-ids of running agents, one for each name or capability. AgentUnavailableError if one is missing."""
         return Find(capabilities)
 
-    def ask(self, agent: str, content: Mapping[str, Any] | str | BaseModel, *, timeout: float | None = None) -> Ask:
-        """The AgentResult of an agent, by app-id. TaskFailedError if it fails, DeadlineError after `timeout` s."""
-        return Ask(agent, _json(content), timeout)
+    def ask(
+        self,
+        agent: str,
+        content: Mapping[str, Any] | str | BaseModel,
+        *,
+        timeout: float | None = None,
+        escalate_to: str | None = None,
+    ) -> Ask:
+        """The AgentResult of an agent, by app-id. TaskFailedError if it fails, DeadlineError after `timeout` s.
+
+        If it fails for good, or does not run, `escalate_to` is asked instead, once more for as long: what was
+        asked (`request`), whom (`agent`), and why that failed (`reason`). TaskFailedError has both reasons if that
+        fails too.
+        """
+        return Ask(agent, _json(content), timeout, escalate_to)
 
     def call(self, tool: str, function: str, **arguments: JsonValue) -> CallTool:
         """The JSON result of a tool's function. TaskFailedError carries the tool's own error."""
@@ -127,7 +140,7 @@ class Execution:
                 self._found.update(found)
                 return found
             case Ask():
-                return (yield from self._ask(wish))
+                return (yield from self._ask_or_escalate(wish))
             case CallTool():
                 return (yield from self._call(wish, self._next_id()))
             case Approve():
@@ -139,6 +152,24 @@ class Execution:
     def _next_id(self) -> str:
         self._asked += 1
         return f"{self._context.instance_id}.{self._asked}"
+
+    def _ask_or_escalate(self, wish: Ask) -> _Run:
+        """The agent's result, or that of whom the wish names for the case that there is none."""
+        if wish.escalate_to is None:
+            return (yield from self._ask(wish))
+        began = self._context.current_utc_datetime
+        try:
+            return (yield from self._ask(wish))
+        except DovecoteError as error:
+            failed = error
+        seconds = (self._context.current_utc_datetime - began).total_seconds()
+        self.steps.append(_failed_step(wish.agent, f"escalated to {wish.escalate_to}", began, seconds, str(failed)))
+        content: JsonValue = {"request": wish.content, "agent": wish.agent, "reason": str(failed)}
+        try:
+            return (yield from self._ask(replace(wish, agent=wish.escalate_to, content=content)))
+        except DovecoteError as error:
+            both = f"{failed}; escalated to {wish.escalate_to!r}: {error}"
+            raise TaskFailedError(both, mend=error.mend or failed.mend) from error
 
     def _ask(self, wish: Ask) -> _Run:
         """The agent's result; it is asked anew, as often as the patience allows, where its failure may pass."""
@@ -174,16 +205,7 @@ class Execution:
         reply = yield from asking.until_answered(agent, wish.timeout or self._patience.ask_timeout)
         if reply["type"] == MessageType.ERROR:
             failure = Failure.model_validate(reply["content"])
-            self.steps.append(
-                Step(
-                    agent=wish.agent,
-                    kind="agent",
-                    name="ask",
-                    started=began,
-                    seconds=0,
-                    error=failure.message,
-                )
-            )
+            self.steps.append(_failed_step(wish.agent, "ask", began, 0, failure.message))
             return failure
         result = AgentResult.model_validate(reply["content"])
         self.steps += result.steps
@@ -248,6 +270,10 @@ class Execution:
             return index, self._context.result_of(task), None
         except (DovecoteError, TimeoutError) as error:
             return index, None, error
+
+
+def _failed_step(agent: str, name: str, began: datetime, seconds: float, error: str) -> Step:
+    return Step(agent=agent, kind="agent", name=name, started=began, seconds=round(seconds, 4), error=error)
 
 
 def _json(content: Mapping[str, Any] | str | BaseModel) -> JsonValue:

@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import pytest
+
 from dovecote import topics
 from dovecote.messages import Message, MessageType
 from dovecote.testing import Network
@@ -50,6 +52,7 @@ async def _sent(net: Network, count: int) -> list[dict[str, Any]]:
     return found
 
 
+@pytest.mark.promise("ACS-12")
 async def test_an_agent_that_does_not_answer_in_time_is_a_deadline() -> None:
     async def hang(*_: Any) -> str:
         await asyncio.Event().wait()

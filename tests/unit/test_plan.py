@@ -74,6 +74,7 @@ async def test_an_agents_error_fails_the_task_with_its_reason() -> None:
     assert [(step.agent, step.error) for step in result.steps] == [("ann", ""), ("bob", "bob cannot")]
 
 
+@pytest.mark.promise("ACS-12")
 @pytest.mark.parametrize(
     ("fails", "error", "asked"),
     [
