@@ -5,7 +5,6 @@ is told with its reason to the failures topic, where the recorder joins it with 
 cannot be told, nothing is given up for good.
 """
 
-import asyncio
 import contextlib
 import logging
 import traceback
@@ -22,9 +21,10 @@ from dovecote.codec import PLAIN, Codec
 from dovecote.deadletters import UNREADABLE
 from dovecote.errors import DovecoteError, InvalidInputError, NotBegunError, TooLargeError, outcome
 from dovecote.logtopics import unpublished
-from dovecote.messages import DeliveryMode, Message, MessageType, id_of
+from dovecote.messages import DeliveryMode, Message, MessageType, id_of, priority_of
 from dovecote.metrics import Metrics
 from dovecote.ports import Publisher, Subscription
+from dovecote.slots import Slots
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +37,8 @@ _LONGEST: Final = 10_000  # characters of the beginning, and of the end, of a te
 class Deliveries:
     """Runs handlers, and turns what they raise into a verdict for the broker.
 
-    At most `limit` run at once, and as many for what is urgent, so that it does not wait for the others.
+    At most `limit` run at once, and as many for what is urgent, so that it does not wait for the others. Among
+    those that wait, the priority decides.
     """
 
     def __init__(
@@ -47,7 +48,7 @@ class Deliveries:
         self._codec = codec
         self._metrics = metrics or Metrics()
         self._bus = bus
-        self._slots = {urgent: asyncio.Semaphore(limit) for urgent in (False, True)}
+        self._slots = {urgent: Slots(limit) for urgent in (False, True)}
         # By the hash of topic and id: what others call their messages may be of any length.
         self._attempts: OrderedDict[int, int] = OrderedDict()
 
@@ -59,7 +60,7 @@ class Deliveries:
         taken there.
         """
         message: Message | None = None
-        async with self._slot(subscription):
+        async with self._slot(subscription, event):
             try:
                 message = await self._read(subscription, event)
                 if subscription.dead_letter and message.expired():
@@ -83,11 +84,11 @@ class Deliveries:
             )
 
     @contextlib.asynccontextmanager
-    async def _slot(self, subscription: Subscription) -> AsyncIterator[None]:
+    async def _slot(self, subscription: Subscription, event: JsonValue) -> AsyncIterator[None]:
         # What the handling of a published log logs would else be published and handled in turn.
         silent = unpublished() if class_of(subscription.topic).name == "logs" else contextlib.nullcontext()
         with self._metrics.queued(subscription.topic), silent:
-            async with self._slots[subscription.urgent]:
+            async with self._slots[subscription.urgent].slot(priority_of(event)):
                 yield
 
     async def _recovered(self, subscription: Subscription, message: Message) -> None:

@@ -255,6 +255,16 @@ def id_of(event: JsonValue) -> str:
     return str(named) if named else _nameless(json.dumps(event, sort_keys=True).encode())
 
 
+def priority_of(event: JsonValue) -> Priority:
+    """The priority of an event that is not read yet; NORMAL if it has none, or keeps its place by an order key."""
+    if not isinstance(event, dict) or event.get(ORDER_KEY) is not None:
+        return Priority.NORMAL
+    try:
+        return Priority(int(str(event.get("priority"))))
+    except ValueError:
+        return Priority.NORMAL
+
+
 def _bare(content: object) -> dict[str, Any]:
     """Plain JSON as an event; the same content always gets the same id."""
     return {"id": _nameless(json.dumps(content, sort_keys=True).encode()), "data": content}

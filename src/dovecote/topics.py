@@ -12,6 +12,7 @@ import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from dovecote.errors import ConfigurationError, TooLargeError
+from dovecote.messages import Priority
 
 QUERY_ASK: Final = "agent/query/ask"
 QUERY_RESPONSE: Final = "agent/query/response"
@@ -115,6 +116,8 @@ class Capabilities(BaseModel):
     """One broker's row of components/capabilities.yaml.
 
     `order_metadata` is what a publisher names a message's order key with; without it there is no order.
+    `priority_metadata` is the same for its priority, a number that is larger for what is sooner; a subscription to
+    what is urgent then says `urgent_metadata`.
     `exceptions` has the reason why the broker lacks a behaviour, by the behaviour's name in tests/conformance.
     """
 
@@ -128,13 +131,20 @@ class Capabilities(BaseModel):
     retained: bool = False
     wildcards: bool = False
     order_metadata: str = ""
+    priority_metadata: str = ""
+    urgent_metadata: dict[str, str] = {}
     max_message_bytes: int = 16_000_000
     exceptions: dict[str, str] = {}
 
     @property
-    def names(self) -> tuple[str, str, int, bool]:
-        """What decides the names that an app subscribes to: two brokers with the same are subscribed to alike."""
-        return self.separator, self.group_prefix, self.streams, self.wildcards
+    def subscribed(self) -> tuple[str, str, int, bool, dict[str, str]]:
+        """What decides how an app subscribes: two brokers with the same are subscribed to alike."""
+        return self.separator, self.group_prefix, self.streams, self.wildcards, self.urgent_metadata
+
+    def metadata(self, priority: Priority, order_key: str | None) -> dict[str, str]:
+        """What the broker is told of a message's place among others, where it can keep to it."""
+        told = {self.priority_metadata: str(Priority.BACKGROUND - priority), self.order_metadata: order_key}
+        return {name: text for name, text in told.items() if name and text is not None}
 
     def spell(self, topic: str) -> str:
         """The broker's form of a logical topic. Raises ConfigurationError for an illegal name.

@@ -12,6 +12,7 @@ from dovecote.errors import TooLargeError
 from dovecote.messages import new_id
 from tests.conformance.apps.receiver import HEAP, LARGEST, LOCAL_NEWS, NEWS, digest, document
 from tests.conformance.fleet import LIMIT, Fleet, names
+from tests.conformance.logbook import Hold
 from tests.support.eventually import eventually
 from tests.support.messages import full_message
 
@@ -145,23 +146,56 @@ async def test_messages_of_one_order_key_are_handled_in_order(fleet: Fleet, exce
     assert all(later > done for done, later in zip(handled, began[1:], strict=False))
 
 
+@pytest.mark.promise("AOS-03")
 @pytest.mark.parametrize("priority", [Priority.CRITICAL, Priority.HIGH], ids=str)
 async def test_an_urgent_message_overtakes_those_that_wait(fleet: Fleet, priority: Priority) -> None:
     """An urgent message is handled before 1,000 others that wait, and these are handled all the same."""
     waiting = [event(number) for number in range(WAITING)]
     urgent = event("urgent", priority=priority)
-    hold = fleet.log.hold(*waiting, step="before")
-    for start in range(0, WAITING, AT_ONCE):
-        await fleet.publish(*waiting[start : start + AT_ONCE], batch=True)
-    # Those that came first hold the handlers, so that the others wait.
-    await eventually(
-        lambda: sum(bool(fleet.log.attempts(message)) for message in waiting) >= HELD,
-        f"{HELD} held handlers",
-        LIMIT,
-    )
+    hold = await _held(fleet, waiting)
     await fleet.publish(urgent)
     await fleet.handled(urgent)
     hold.release()
     await fleet.handled(*waiting)
     assert await fleet.effects(urgent, *waiting) == [1] * (WAITING + 1)
     assert fleet.log.handled(urgent)[0].topic == NEWS
+
+
+@pytest.mark.promise("AOS-03")
+async def test_a_critical_message_overtakes_urgent_ones(fleet: Fleet, exception: str | None) -> None:
+    """A CRITICAL message overtakes 1,000 of priority HIGH that wait, and these are handled all the same."""
+    waiting = [event(number, priority=Priority.HIGH) for number in range(WAITING)]
+    critical = event("critical", priority=Priority.CRITICAL)
+    hold = await _held(fleet, waiting)
+    await fleet.publish(critical)
+    hold.release()
+    await fleet.handled(critical, *waiting)
+    began = [fleet.log.attempts(message)[0].at for message in waiting]
+    overtook = sum(at > fleet.log.attempts(critical)[0].at for at in began)
+    assert (overtook >= WAITING // 2) == (exception is None)
+
+
+@pytest.mark.promise("AOS-03")
+async def test_background_messages_are_not_starved(fleet: Fleet) -> None:
+    """A BACKGROUND message is handled while others of any priority keep coming."""
+    background = event("background", priority=Priority.BACKGROUND)
+    hold = await _held(fleet, [event(number) for number in range(WAITING // 3)])
+    await fleet.publish(background)
+    hold.release()
+    above = [priority for priority in Priority if priority < background.priority]
+    async with asyncio.timeout(LIMIT):
+        while not fleet.log.handled(background):
+            await fleet.publish(*(event("flood", priority=priority) for priority in above * 5))
+
+
+async def _held(fleet: Fleet, waiting: list[Message]) -> Hold:
+    """Messages that wait, since those that came first hold the handlers."""
+    hold = fleet.log.hold(*waiting, step="before")
+    for start in range(0, len(waiting), AT_ONCE):
+        await fleet.publish(*waiting[start : start + AT_ONCE], batch=True)
+    await eventually(
+        lambda: sum(bool(fleet.log.attempts(message)) for message in waiting) >= HELD,
+        f"{HELD} held handlers",
+        LIMIT,
+    )
+    return hold

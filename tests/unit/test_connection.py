@@ -60,9 +60,14 @@ def sidecar(monkeypatch: pytest.MonkeyPatch) -> Sidecar:
 
 @pytest.mark.parametrize(
     ("kind", "broker", "ended"),
-    [("pubsub.mqtt3", "mqtt", 1), ("pubsub.rabbitmq", "rabbitmq", 0), ("pubsub.unheard", "redis", 0)],
+    [
+        ("pubsub.mqtt3", "mqtt", 1),
+        ("pubsub.rabbitmq", "rabbitmq", 1),
+        ("pubsub.kafka", "kafka", 0),
+        ("pubsub.unheard", "redis", 0),
+    ],
 )
-async def test_a_sidecar_starts_again_only_if_the_new_broker_spells_topics_in_another_way(
+async def test_a_sidecar_starts_again_only_if_the_new_broker_is_subscribed_to_in_another_way(
     sidecar: Sidecar, kind: str, broker: str, ended: int
 ) -> None:
     one = Connection(App("writer"), FastAPI(), Settings(capabilities=CAPABILITIES))

@@ -25,7 +25,7 @@ from dovecote.dapr.sidecar import Sidecar, failure
 from dovecote.delivery import Status
 from dovecote.errors import UnavailableError
 from dovecote.guard import Guard
-from dovecote.messages import ORDER_KEY
+from dovecote.messages import ORDER_KEY, priority_of
 from dovecote.ports import Subscription
 from dovecote.settings import Settings
 from dovecote.topics import Capabilities, read_capabilities
@@ -81,9 +81,7 @@ class Bridge:
 def _metadata(broker: Capabilities, subscription: Subscription, event: JsonValue) -> dict[str, str]:
     metadata = {"rawPayload": "true"} if subscription.raw else {}
     key = event.get(ORDER_KEY) if isinstance(event, dict) else None
-    if key is not None and broker.order_metadata:
-        metadata[broker.order_metadata] = str(key)
-    return metadata
+    return metadata | broker.metadata(priority_of(event), None if key is None else str(key))
 
 
 def bridge_of(app: "App", settings: Settings) -> FastAPI:

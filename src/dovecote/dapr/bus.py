@@ -163,9 +163,7 @@ def _metadata(broker: Capabilities, message: Message) -> dict[str, str]:
     Not its time to live: where the broker or the sidecar counts that, what expires is gone without a reason. The
     app sees for itself, on every broker.
     """
-    if message.order_key is None or not broker.order_metadata:
-        return {}
-    return {broker.order_metadata: message.order_key}
+    return broker.metadata(message.priority, message.order_key)
 
 
 def _check(topic: str, status: int, body: bytes) -> None:

@@ -110,7 +110,7 @@ class Connection:
         while True:
             await asyncio.sleep(_LOOK)
             try:
-                if self._told is not None and (await self.look()).names != self._told.names:
+                if self._told is not None and (await self.look()).subscribed != self._told.subscribed:
                     await self._sidecar.shut_down()
                     self._told = None  # the next sidecar asks anew
             except DovecoteError as error:

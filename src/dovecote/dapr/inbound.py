@@ -78,8 +78,9 @@ class Inbound(DaprApp):
             row: dict[str, Any] = {"pubsubname": lane.component, **self._routing(rules)}
             if wanted.dead_letter and class_of(wanted.topic).qos:
                 row["deadLetterTopic"] = broker.spell(topics.DEAD_LETTERS)
-            if wanted.raw:
-                row["metadata"] = RAW
+            metadata = {**(RAW if wanted.raw else {}), **(broker.urgent_metadata if wanted.urgent else {})}
+            if metadata:
+                row["metadata"] = metadata
             if wanted.bulk:
                 row["bulkSubscribe"] = {
                     "enabled": True,

@@ -96,6 +96,7 @@ class CodedBus:
     async def publish(self, topic: str, message: Message) -> None:
         """Return when it is taken; UnavailableError while none is taken, TooLargeError for too large a one."""
         self._bus.put(await self._encoded(topic, message))
+        await asyncio.sleep(0)  # who publishes without end leaves others a turn, as over a network
 
     async def publish_batch(self, topic: str, messages: Sequence[Message]) -> None:
         """Publish several at once; BatchError if any was not taken. If one is too large, none is published."""
