@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 
 import pytest
+from pydantic import JsonValue
 
 from dovecote import Message, MessageType, Priority
 from dovecote.messages import priority_of
@@ -99,8 +100,8 @@ async def _through(slots: Slots) -> None:
 @pytest.mark.parametrize(
     "rubbish", [None, [], "text", {}, {"priority": "soon"}, {"priority": 17}, {"priority": None}]
 )
-def test_what_is_no_message_counts_as_normal(rubbish: object) -> None:
-    assert priority_of(rubbish) is Priority.NORMAL  # type: ignore[arg-type] # any JSON
+def test_what_is_no_message_counts_as_normal(rubbish: JsonValue) -> None:
+    assert priority_of(rubbish) is Priority.NORMAL
 
 
 def test_an_event_is_ranked_before_it_is_read_unless_its_key_keeps_its_place() -> None:
