@@ -28,7 +28,7 @@ def event(content: Any = "news", **fields: Any) -> Message:
     return Message(type=MessageType.EVENT, sender="tests", content=content, **fields)
 
 
-@pytest.mark.promise("ARG-18", "MQT-01")
+@pytest.mark.promise("ARG-18", "MQT-01", "AOS-21")
 async def test_each_app_gets_each_message_at_one_of_its_replicas(fleet: Fleet) -> None:
     """Each app gets each message, at one of its replicas, and all replicas take part."""
     messages = [event(number) for number in range(60)]

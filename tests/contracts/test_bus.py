@@ -16,7 +16,7 @@ from dovecote.ports import Subscription
 from tests.contracts.conftest import Kit
 from tests.support.eventually import eventually
 from tests.support.messages import full_message
-from tests.support.probe import ASKS, HEAP, NEWS, RULED, Probe
+from tests.support.probe import ASKS, FILTERED, HEAP, NEWS, RULED, Probe
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(120)]
 CLOUD_EVENT = "application/cloudevents+json"
@@ -239,6 +239,23 @@ async def test_a_message_goes_to_the_handler_whose_condition_holds_and_to_no_oth
         assert kit.alpha.seen[message.id] == []
     assert kit.alpha.seen[f"task {large.id}"] == []
     assert kit.alpha.dead[nobodys.id] == []
+
+
+@pytest.mark.promise("AOS-21")
+async def test_a_sql_filter_lets_through_what_it_holds_for_and_no_more(kit: Kit) -> None:
+    content = {"agent_id": "ceo_agent", "n": 2, "kind": "z", "urgent": True, "amount due": -151, "more": [1]}
+    unfit = {"agent_id": "cfo", "n": 1.5, "kind": "xy", "gone": 1, "urgent": False, "amount due": "-151"}
+    missed = [{**content, name: value} for name, value in unfit.items()]
+    missed += [{key: value for key, value in content.items() if key != name} for name in unfit if name in content]
+    *others, fits = (
+        Message(type=MessageType.EVENT, sender="tests", content=one)
+        for one in [*missed, {**content, "kind": "y"}, "ceo_agent", [content], None, 2, content]
+    )
+    for message in (*others, fits):
+        await kit.alpha.ports.bus.publish(FILTERED, message)
+    await eventually(lambda: kit.alpha.seen[fits.id], "the message that fits")
+    assert kit.alpha.seen[fits.id] == [fits]
+    assert [message.content for message in others if kit.alpha.seen[message.id] or kit.alpha.dead[message.id]] == []
 
 
 async def test_a_topic_can_be_listened_to_while_the_app_runs(kit: Kit) -> None:

@@ -92,6 +92,7 @@ async def hearing(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Hea
         await asyncio.to_thread(system.stop)
 
 
+@pytest.mark.promise("AOS-21")
 async def test_a_handler_that_outlasts_the_lock_gets_its_message_once(hearing: Hearing) -> None:
     hearing.app.waits["slow"] = 5
     await hearing.publish("plain", "slow", "quick")
@@ -101,6 +102,7 @@ async def test_a_handler_that_outlasts_the_lock_gets_its_message_once(hearing: H
     assert [hearing.app.times(value) for value in ("slow", "quick", "last")] == [1, 1, 1]
 
 
+@pytest.mark.promise("AOS-21")
 async def test_what_a_handler_does_not_want_yet_is_delivered_again(hearing: Hearing) -> None:
     hearing.app.retries["flaky"] = 2
     await hearing.publish("plain", "flaky")

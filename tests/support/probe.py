@@ -10,6 +10,7 @@ from pydantic import BaseModel, JsonValue
 from starlette.requests import Request
 
 from dovecote import App, Call, Commands, Mailbox, Message, MessageType, topics
+from dovecote.adapters.sqlfilter import to_cel
 from dovecote.errors import named
 from dovecote.ports import Ports
 from tests.support.probe_workflows import WORKFLOWS
@@ -18,6 +19,11 @@ NEWS = "contract/news"
 HEAP = "contract/heap"
 ASKS = "contract/asks"
 RULED = "contract/ruled"
+FILTERED = "contract/filtered"
+FILTER = (
+    "agent_id = 'ceo_agent' AND n >= 2 AND NOT (kind LIKE 'x%' OR kind IN ('y', 'w')) AND gone IS NULL "
+    "AND EXISTS(n) AND urgent <> FALSE AND -1.5e2 > [amount due]"
+)
 
 
 class Parcel(BaseModel):
@@ -45,6 +51,7 @@ class Probe:
         self.app.subscribe(RULED, match='event.type == "task"', priority=2)(self._task)
         self.app.subscribe(RULED, match="has(event.data.n) && event.data.n > 10", priority=1)(self._large)
         self.app.subscribe(RULED, match='event.type == "event" && event.data.kind == "x"', priority=3)(self._take)
+        self.app.subscribe(FILTERED, match=to_cel(FILTER))(self._take)
         if collects_failures:
             self.app.subscribe(topics.DEAD_LETTERS, dead_letter=False, raw=True)(self._bury)
             self.app.subscribe(topics.FAILURES, dead_letter=False)(self._explain)
