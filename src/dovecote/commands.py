@@ -1,24 +1,37 @@
 """Commands: Python functions that other apps may have an app carry out, by a message.
 
 The signature and the docstring of a function are its JSON Schema, as those of a tool. A command is accepted or
-rejected at once; its outcome comes later, once, however often the command is sent.
+rejected at once: accepted is said when its workflow is started. That carries it out and tells the outcome, whatever
+is killed meanwhile; once, however often the command is sent.
 """
 
 import json
+import logging
 from collections.abc import Callable
-from typing import Any, TypeVar
+from dataclasses import replace
+from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
+from dovecote import topics
+from dovecote.acceptance import accept
 from dovecote.app import App
-from dovecote.errors import CommandRejectedError, InvalidInputError
+from dovecote.delivery import bury
+from dovecote.errors import CommandRejectedError, DovecoteError, InvalidInputError, NotFoundError, TooLargeError
 from dovecote.inbox import Route
-from dovecote.messages import Message, MessageType
-from dovecote.ports import ToolSpec
+from dovecote.messages import DeliveryMode, Message, MessageType
+from dovecote.modes import begin
+from dovecote.once import Once
+from dovecote.ports import Retry, Steps, ToolSpec, WorkflowContext, Write
 from dovecote.problems import faults
-from dovecote.results import refusal
-from dovecote.tools import Function, ToolRequest, run_once
+from dovecote.results import Failure, answer, refusal
+from dovecote.tools import Function, ToolOutcome, ToolRequest, run_once
 
+log = logging.getLogger(__name__)
+
+WORKFLOW: Final = "command"
+_TELL: Final = Retry.lasting(3600, longest=60)
+_ACCEPTED: Final = 7 * 24 * 3600  # seconds that an accepted command is kept for its app to be there
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -38,6 +51,8 @@ class Commands:
         self._app = app
         self._functions: dict[str, Function] = {}
         app.inbox.open()
+        app.workflows[WORKFLOW] = self._follow
+        app.activities |= {"carry_out": self._carry_out, "report": self._report, "bury": self._bury}
         # A handler of all types is not asked before.
         app.inbox.routes.add(Route(self.take, frozenset({MessageType.COMMAND}), answers=False), first=True)
 
@@ -45,7 +60,10 @@ class Commands:
         """Offer the decorated function under its name; returns it as it was.
 
         A parameter of type `Call` gets the call, whose `state` has an effect once. What the function raises is the
-        outcome, but for errors that are worth another try: then the command is delivered again.
+        outcome, but for errors that are worth another try: then it is tried again, for the seconds of
+        DOVECOTE_MODEL_WAIT, and no more often than the command allows. What fails and has nobody who waits for it
+        is a dead letter. Commands of one `order_key` are accepted in order, and carried out at the same time: who
+        needs one after the other waits for the outcome.
         """
         made = Function(function, read_only=False)
         self._functions[made.name] = made
@@ -57,29 +75,114 @@ class Commands:
         return [function.spec for function in self._functions.values()]
 
     async def take(self, message: Message) -> None:
-        """Carry out a command, and tell its sender of each step; raises CommandRejectedError if nobody is told."""
-        reply_to, name = message.reply_to, self._app.name
+        """Accept a command, and tell its sender; a workflow tells the outcome. If it comes again it is told again.
+
+        Raises CommandRejectedError for one that is wrong, and TooLargeError for one that cannot be kept, if nobody
+        waits for an answer. A dead letter that is handed in again is carried out now, and its error raised: whoever
+        does so is to hear what becomes of it.
+        """
+        ports, name = self._app.running.ports, self._app.name
         try:
-            function, parameters = self._checked(message)
-        except CommandRejectedError as error:
-            if not reply_to:
+            self._checked(message)
+            # A workflow takes no more than some megabytes, and parameters may be larger.
+            await ports.state.write(Write(_key(message.id), message.content, ttl=_ACCEPTED))
+        except (CommandRejectedError, TooLargeError) as error:
+            if not message.reply_to:
                 raise
-            await self._app.running.ports.bus.publish(reply_to, refusal(message, error, sender=name))
+            await ports.bus.publish(message.reply_to, refusal(message, error, sender=name))
             return
-        if reply_to:
-            await self._app.running.ports.bus.publish(reply_to, message.accepted(sender=name))
+        envelope = message.model_copy(update={"content": None})
+        ended = await accept(ports, WORKFLOW, envelope, taker=name, at_once=True)
+        if ended is None:
+            return
+        failure = ended.output.get("error") if isinstance(ended.output, dict) else None
+        if message.reply_to:
+            await self._answer(message, failure)
+        elif failure:
+            outcome = await self._outcome(message)
+            if outcome.error:
+                raise outcome.error.to_error()
+
+    def _follow(self, context: WorkflowContext, data: Any) -> Steps:
+        command = Message.model_validate(data)
+        tries = Retry.lasting(self._app.running.settings.model_wait)
+        most = 1 if command.delivery is DeliveryMode.AT_MOST_ONCE else command.max_attempts
+        if most is not None:
+            tries = replace(tries, attempts=min(tries.attempts, most))
+        try:
+            failure = yield context.call_activity("carry_out", data, tries)
+        except DovecoteError as error:
+            failure = Failure.of(error).model_dump(mode="json")
+        told: JsonValue = {"command": data, "error": failure}
+        waits = command.reply_to and not command.expired(context.current_utc_datetime)
+        if command.reply_to:
+            yield context.call_activity("report", told, _TELL)
+        if failure and not waits:
+            yield context.call_activity("bury", told, _TELL)
+        return {"error": failure}
+
+    async def _carry_out(self, data: Any) -> JsonValue:
+        """Activity: carry out a command; returns the error with which it ended. Its outcome is kept."""
+        command = await self._accepted(data)
+        if command.content is None:
+            raise NotFoundError(f"command {command.id!r} was accepted long ago, and its parameters are not kept")
+        outcome = await self._outcome(command)
+        return outcome.error.model_dump(mode="json") if outcome.error else None
+
+    async def _report(self, data: Any) -> JsonValue:
+        """Activity: tell the outcome to whoever waits for it."""
+        await self._answer(Message.model_validate(data["command"]), data["error"])
+        return None
+
+    async def _bury(self, data: Any) -> JsonValue:
+        """Activity: make a dead letter of a command that failed, and whose sender does not hear of it."""
+        command, failure = await self._accepted(data["command"]), Failure.model_validate(data["error"])
+        name = self._app.name
+        if command.delivery is DeliveryMode.AT_MOST_ONCE:
+            log.warning("command %r: lost, since it is not carried out again: %s", command.id, failure.message)
+            return None
+        # Its mode was kept when it was accepted, and is not to keep it from being handed in again.
+        letter = command.model_copy(update={"delivery": DeliveryMode.AT_LEAST_ONCE})
+        bus = self._app.running.ports.bus
+        await bury(bus, letter, failure.to_error(), topic=topics.inbox(name), consumer=name)
+        return None
+
+    async def _accepted(self, data: Any) -> Message:
+        """A command as it was accepted."""
+        command = Message.model_validate(data)
+        item = await self._app.running.ports.state.get(_key(command.id))
+        return command.model_copy(update={"content": item.value if item else None})
+
+    async def _answer(self, command: Message, failure: JsonValue) -> None:
+        """Publish the outcome of a command that has ended: the error, or else what is kept."""
+        ports, name = self._app.running.ports, self._app.name
+        kept = None if failure else await Once(ports.state).kept(_done(command))
+        gone = NotFoundError(f"the outcome of command {command.id!r} is not kept any more")
+        outcome = kept.value if kept else {"error": failure or Failure.of(gone).model_dump(mode="json")}
+        await ports.bus.publish(str(command.reply_to), answer(command, outcome, sender=name))
+
+    async def _outcome(self, command: Message) -> ToolOutcome:
+        """What a command gives, or gave; it is carried out once. Only what may succeed later is raised."""
+        function, parameters = self._checked(command)
+        state = self._app.running.ports.state
         request = ToolRequest(
-            id=message.identity,
+            id=command.identity,
             arguments=parameters,
-            task_id=message.conversation_id or "",
-            metadata=message.metadata,
+            task_id=command.conversation_id or "",
+            metadata=command.metadata,
         )
 
         async def work() -> JsonValue:
+            if command.expired():
+                raise InvalidInputError(f"command {command.id!r} expired before it was carried out")
+            if command.delivery is DeliveryMode.AT_MOST_ONCE:
+                await begin(f"begun:{command.identity}", command, state)
             outcome: JsonValue = (await run_once(self._app, function, request)).model_dump(mode="json")
             return outcome
 
-        await self._app.inbox.answer_once(message, work)
+        # Another of its idempotency key may be at it, or a replica that was killed.
+        done = await Once(state).do(_done(command), work, wait=True)
+        return ToolOutcome.model_validate(done.value if done else {})
 
     def _checked(self, message: Message) -> tuple[Function, dict[str, Any]]:
         try:
@@ -100,6 +203,14 @@ class Commands:
         except InvalidInputError as error:
             raise CommandRejectedError(str(error), mend=_schema(function.spec.parameters)) from error
         return function, content.parameters
+
+
+def _key(command_id: str) -> str:
+    return f"command:{command_id}"
+
+
+def _done(command: Message) -> str:
+    return f"request:{command.identity}"
 
 
 def _schema(schema: object) -> str:

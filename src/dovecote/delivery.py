@@ -168,6 +168,25 @@ def failure_of(  # noqa: PLR0913 - what is known of a failed attempt
     )
 
 
+async def bury(  # noqa: PLR0913 - what is known of a message that is given up
+    bus: Publisher,
+    message: Message,
+    error: Exception,
+    *,
+    topic: str,
+    consumer: str,
+    attempt: int = 1,
+    sender: str | None = None,
+) -> None:
+    """Make a dead letter, with its reason, of a message that is given up, but not by the broker.
+
+    `sender` is who tells of it, and signs what it tells, if not the consumer. UnavailableError if it was not taken.
+    """
+    told = failure_of(message.id, topic, consumer, error, attempt=attempt, verdict="DROP")
+    await bus.publish(topics.FAILURES, told.model_copy(update={"sender": sender or consumer}))
+    await bus.publish(topics.DEAD_LETTERS, message)
+
+
 def _told(what: str, message_id: str, topic: str, consumer: str, *, attempt: int, **more: JsonValue) -> Message:
     """What became of an attempt at a message; its id follows from that, so that a repeated one is known."""
     return Message(

@@ -4,6 +4,7 @@ DovecoteError
 ├── ConfigurationError       the start is refused: a file, a key, a name is wrong
 ├── InvalidInputError        what came in does not fit; sending it again will not help
 │   ├── TooLargeError        it is over a size limit
+│   ├── BegunError           a message that may be handled at most once was begun before
 │   ├── CommandRejectedError  there is no such command, or its parameters do not fit
 │   ├── ConversationEndedError  nothing more can be said in it
 │   ├── UnverifiedError      its signature does not show that its sender sent it, as it is
@@ -54,6 +55,10 @@ class ConversationEndedError(InvalidInputError):
 
 class CommandRejectedError(InvalidInputError):
     """An app has no such command, or the parameters do not fit: the mend has the JSON Schema of what it takes."""
+
+
+class BegunError(InvalidInputError):
+    """A message that may be handled at most once was handed to a handler before."""
 
 
 class UnverifiedError(InvalidInputError):

@@ -25,7 +25,7 @@ from dovecote.errors import (
 )
 from dovecote.messages import Message, MessageType, Priority
 from dovecote.once import Once
-from dovecote.results import Failure, refusal
+from dovecote.results import Failure, answer, refusal
 
 if TYPE_CHECKING:
     from dovecote.app import App
@@ -147,28 +147,17 @@ class Inbox:
             await self._answer(message, route)
 
     async def _answer(self, request: Message, route: Route) -> None:
+        """Answer a request, which is handled once; while that is done elsewhere, say that it is under way."""
+
         async def work() -> JsonValue:
             return await _result(route, request)
 
-        await self.answer_once(request, work)
-
-    async def answer_once(self, request: Message, work: Callable[[], Awaitable[JsonValue]]) -> None:
-        """Answer a request with what work gives: an object with its `result`, or with an `error`.
-
-        It is done once, and its outcome kept. While it is done elsewhere, the sender is told that it is under way;
-        if it waits for no answer, and so does not send it again, this is the only copy, which is held until then.
-        """
-        bus, name = self._app.running.ports.bus, self._app.name
-        once = Once(self._app.running.ports.state)
-        done = await once.do(f"request:{request.identity}", work, wait=not request.reply_to)
-        if not request.reply_to:
-            return
+        bus, name, reply_to = self._app.running.ports.bus, self._app.name, str(request.reply_to)
+        done = await Once(self._app.running.ports.state).do(f"request:{request.identity}", work)
         if done is None:
-            await bus.publish(request.reply_to, request.accepted(sender=name))
+            await bus.publish(reply_to, request.accepted(sender=name))
             return
-        kind = MessageType.ERROR if done.value.get("error") else MessageType.RESPONSE
-        content = done.value.get("error") or done.value.get("result")
-        await bus.publish(request.reply_to, request.reply(content, sender=name, kind=kind))
+        await bus.publish(reply_to, answer(request, done.value, sender=name))
 
 
 async def _result(route: Route, request: Message) -> JsonValue:

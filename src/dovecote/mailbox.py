@@ -16,7 +16,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, Literal
 
 from dovecote import topics
-from dovecote.delivery import failure_of
+from dovecote.delivery import bury
 from dovecote.durable_queue import ALL, DurableQueue, Leased, QueueStats
 from dovecote.errors import (
     ConfigurationError,
@@ -236,9 +236,8 @@ class Mailbox:
         bus, entry = self._app.running.ports.bus, leased.entry
         if not await self._queue().renew(leased, self._lease):
             return False
-        told = failure_of(entry.id, leased.topic, self._app.name, error, attempt=entry.receives, verdict="DROP")
-        await bus.publish(topics.FAILURES, told)
-        await bus.publish(topics.DEAD_LETTERS, leased.message)
+        name, attempt = self._app.name, entry.receives
+        await bury(bus, leased.message, error, topic=leased.topic, consumer=name, attempt=attempt)
         if leased.message.reply_to:
             told = refusal(leased.message, error, sender=self._app.name)
             await bus.publish(leased.message.reply_to, told)

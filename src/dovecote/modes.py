@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable
 from functools import partial
 
-from dovecote.errors import ConflictError, NotBegunError, UnavailableError
+from dovecote.errors import BegunError, ConflictError, NotBegunError, UnavailableError
 from dovecote.messages import DeliveryMode, Message
 from dovecote.once import KEPT, Once
 from dovecote.ports import Handler, State, Write
@@ -38,12 +38,24 @@ def in_its_mode(topic: str, handler: Handler, state: Callable[[], State]) -> Han
 
 
 async def _at_most_once(key: str, handler: Handler, message: Message, state: State) -> None:
-    # Before it is handled: whatever happens then, it is not handled again.
+    try:
+        await begin(key, message, state)
+    except BegunError as error:
+        log.info("%s", error)
+        return
+    await handler(message)
+
+
+async def begin(key: str, message: Message, state: State) -> None:
+    """Note that a message which may be handled at most once is handled now, whatever happens then.
+
+    Raises BegunError if that was noted under its key before, NotBegunError if it cannot be noted.
+    """
     try:
         await state.write(Write(key, {"id": message.id}, create=True, ttl=KEPT))
     except UnavailableError as error:
         raise NotBegunError(f"message {message.id!r} is not handled yet: {error}") from error
     except ConflictError:
-        log.info("message %r was handed over before, and is not handled again: %s", message.id, message.delivery)
-        return
-    await handler(message)
+        raise BegunError(
+            f"message {message.id!r} was handed over before, and is not handled again: {message.delivery}"
+        ) from None

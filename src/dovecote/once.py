@@ -66,6 +66,11 @@ class Once:
             elif not wait and after and "value" not in after and after["by"] == row["by"]:
                 return None
 
+    async def kept(self, key: str) -> Outcome | None:
+        """The outcome that is kept of work that was done; None if there is none, or not any more."""
+        item = await self._state.get(key)
+        return Outcome(item.value["value"]) if item and "value" in item.value else None
+
     async def _watch(self, key: str, row: Any) -> Any:
         """The row as soon as it is another; after the lease as it was."""
         clock = asyncio.get_running_loop().time

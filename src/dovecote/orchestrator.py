@@ -10,7 +10,7 @@ from dovecote import topics
 from dovecote.acceptance import accept
 from dovecote.app import App
 from dovecote.asking import Patience
-from dovecote.delivery import failure_of
+from dovecote.delivery import bury
 from dovecote.errors import (
     AgentUnavailableError,
     ConfigurationError,
@@ -186,10 +186,8 @@ class Orchestrator:
         message, agent = Message.model_validate(data["message"]), data["agent"]
         bus = self._app.running.ports.bus
         error = AgentUnavailableError(data["reason"])
-        told = failure_of(message.id, topics.inbox(agent), agent, error, attempt=data["sent"], verdict="DROP")
-        told = told.model_copy(update={"sender": self.name})  # who tells of it, and signs what it tells
-        await bus.publish(topics.FAILURES, told)
-        await bus.publish(topics.DEAD_LETTERS, message)
+        topic, sent = topics.inbox(agent), data["sent"]
+        await bury(bus, message, error, topic=topic, consumer=agent, attempt=sent, sender=self.name)
         return None
 
     async def call(self, data: dict[str, Any]) -> JsonValue:

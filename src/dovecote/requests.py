@@ -22,7 +22,6 @@ from dovecote.errors import (
     InvalidInputError,
     TaskFailedError,
     UnavailableError,
-    named,
 )
 from dovecote.messages import Message, MessageType
 from dovecote.ports import Write
@@ -295,7 +294,6 @@ def error_in(reply: Message) -> DovecoteError | None:
     if reply.type is not MessageType.ERROR:
         return None
     try:
-        failure = Failure.model_validate(reply.content)
+        return Failure.model_validate(reply.content).to_error()
     except ValidationError:
         return TaskFailedError(f"{reply.sender!r} answered with an error: {reply.content!r}")
-    return named(failure.type, failure.message, failure.mend)

@@ -1,12 +1,13 @@
 """What comes out of the work: steps, sources, answers, and the events that tell of them on the way."""
 
 import re
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from dovecote.errors import DovecoteError
+from dovecote.errors import DovecoteError, named
 from dovecote.messages import Message, MessageType, now
 from dovecote.ports import Usage
 
@@ -58,13 +59,24 @@ class Failure(BaseModel):
 
     @classmethod
     def of(cls, error: DovecoteError) -> Self:
-        """An error, to be told elsewhere; `errors.named` makes it an error again."""
+        """An error, to be told elsewhere."""
         return cls(type=type(error).__name__, message=str(error), mend=error.mend)
+
+    def to_error(self) -> DovecoteError:
+        """The error, as it was raised in another process."""
+        return named(self.type, self.message, self.mend)
 
 
 def refusal(request: Message, error: DovecoteError, *, sender: str) -> Message:
     """The answer to a request which `sender` does not carry out: the error."""
     return request.reply(Failure.of(error).model_dump(mode="json"), sender=sender, kind=MessageType.ERROR)
+
+
+def answer(request: Message, outcome: Mapping[str, JsonValue], *, sender: str) -> Message:
+    """The answer to a request whose outcome is an object with its `result`, or with an `error`."""
+    error = outcome.get("error")
+    kind = MessageType.ERROR if error else MessageType.RESPONSE
+    return request.reply(error or outcome.get("result"), sender=sender, kind=kind)
 
 
 class TaskResult(BaseModel):

@@ -1,6 +1,7 @@
 """Requests, commands and delivery modes on every bus and state store."""
 
 import asyncio
+import itertools
 
 import pytest
 
@@ -68,6 +69,9 @@ async def test_a_command_is_carried_out_once_and_a_wrong_one_refused(kit: Kit) -
     )
     outcomes = {await command.outcome() for command in accepted}
     assert len(outcomes) == 1
+    for command, replica in itertools.product(accepted, (kit.beta, kit.twin)):
+        status = await replica.ports.workflows.status(command.id)
+        assert status is None or status.status != "failed", status
     assert sum(len(replica.sums) for replica in kit.replicas) == sum(before) + 1
     with pytest.raises(CommandRejectedError, match="'beta' has no command 'subtract'") as refused:
         await bus.command("beta", "subtract")

@@ -216,8 +216,9 @@ async def test_the_error_of_the_first_one_is_raised_where_its_result_is_asked_fo
 
 async def test_a_timer_takes_its_time_by_the_workflows_clock(kit: Kit) -> None:
     output = (await _run(kit, "pause", 0.5)).output
-    assert isinstance(output, float)
-    assert 0.5 <= output < 20
+    assert isinstance(output, dict)
+    assert 0.5 <= float(str(output["seconds"])) < 20
+    assert output["zone"] == "UTC"
 
 
 @pytest.mark.parametrize(

@@ -75,10 +75,10 @@ def first_failing(context: WorkflowContext, data: Any) -> Steps:
 
 
 def pause(context: WorkflowContext, data: Any) -> Steps:
-    """The seconds that a timer took, by the workflow's own clock."""
+    """The seconds that a timer took, by the workflow's own clock, and its zone."""
     began = context.current_utc_datetime
     yield context.create_timer(timedelta(seconds=data))
-    return (context.current_utc_datetime - began).total_seconds()
+    return {"seconds": (context.current_utc_datetime - began).total_seconds(), "zone": began.tzname()}
 
 
 def failing(context: WorkflowContext, data: Any) -> Steps:

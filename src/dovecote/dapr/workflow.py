@@ -8,7 +8,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Generator, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, cast
 
 import grpc
@@ -63,8 +63,8 @@ class DaprContext:
 
     @property
     def current_utc_datetime(self) -> datetime:
-        """The time of the current step."""
-        return self._context.current_utc_datetime
+        """The time of the current step; the SDK leaves out that it is in UTC."""
+        return self._context.current_utc_datetime.replace(tzinfo=UTC)
 
     def call_activity(self, name: str, data: JsonValue, retry: Retry | None = None) -> Task:
         """Schedule an activity of this app."""
