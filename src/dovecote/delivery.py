@@ -19,11 +19,12 @@ from dovecote import topics
 from dovecote.classes import class_of
 from dovecote.codec import PLAIN, Codec
 from dovecote.deadletters import UNREADABLE
-from dovecote.errors import DovecoteError, InvalidInputError, NotBegunError, TooLargeError, outcome
+from dovecote.errors import DovecoteError, InvalidInputError, NotBegunError, TooLargeError, named, outcome
 from dovecote.logtopics import unpublished
 from dovecote.messages import DeliveryMode, Message, MessageType, id_of, priority_of
 from dovecote.metrics import Metrics
 from dovecote.ports import Publisher, Subscription
+from dovecote.results import refusal
 from dovecote.slots import Slots
 
 log = logging.getLogger(__name__)
@@ -110,8 +111,8 @@ class Deliveries:
         if len(self._attempts) > _REMEMBERED:
             self._attempts.popitem(last=False)
         _, verdict = outcome(error)
-        if message and _is_last(subscription, message, attempt) and not isinstance(error, NotBegunError):
-            verdict = "DROP"
+        last = _is_last(subscription, message, attempt) and not isinstance(error, NotBegunError)
+        verdict = "DROP" if last else verdict
         log.warning("%s %s: attempt %d failed (%s): %s: %s", *key, attempt, verdict, type(error).__name__, error)
         if not subscription.dead_letter:
             return verdict
@@ -121,7 +122,22 @@ class Deliveries:
         unread = message is None and len(to_json(event)) <= _LARGEST
         whole = _with_event(told, event) if unread else told
         # Nothing is given up without its reason: as long as that cannot be told, the broker keeps the message.
-        return verdict if await self._tell(whole, told) else "RETRY"
+        if not await self._tell(whole, told):
+            return "RETRY"
+        if message and last:
+            await self._refuse(subscription, message, error)
+        return verdict
+
+    async def _refuse(self, subscription: Subscription, request: Message, error: Exception) -> None:
+        """Tell who waits for the answer of this app to a request that it is not tried any more, and why."""
+        asked = subscription.topic == topics.inbox(self._app_id)
+        if request.reply_to is None or request.expired() or not asked:
+            return
+        failed = error if isinstance(error, DovecoteError) else named(type(error).__name__, str(error))
+        try:
+            await self._bus.publish(request.reply_to, refusal(request, failed, sender=self._app_id))
+        except DovecoteError as away:
+            log.warning("the sender of %s could not be told: %s", request.id, away)
 
     async def _tell(self, *forms: Message) -> bool:
         """Publish what became of an attempt, in the first form that is not too large; whether that succeeded."""
@@ -208,9 +224,9 @@ def _with_event(told: Message, event: JsonValue) -> Message:
     return told.model_copy(update={"content": {**content, "event": event}})
 
 
-def _is_last(subscription: Subscription, message: Message, attempt: int) -> bool:
+def _is_last(subscription: Subscription, message: Message | None, attempt: int) -> bool:
     """Whether a message allows no more attempts; what takes dead letters goes on as long as it is let."""
-    limit = message.max_attempts
+    limit = message.max_attempts if message else None
     return subscription.dead_letter and limit is not None and attempt >= limit
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, cast
 
@@ -158,6 +159,24 @@ async def test_the_last_attempt_that_a_message_allows_gives_it_up_with_its_reaso
     assert [await deliveries.deliver(failing, event) for _ in range(3)] == ["RETRY", "RETRY", "DROP"]
     told = [(reason["attempt"], reason["verdict"], reason["reason"]) for reason in reasons()]
     assert told == [(1, "RETRY", "away"), (2, "RETRY", "away"), (3, "DROP", "away")]
+
+
+@pytest.mark.promise("AOS-06")
+@pytest.mark.parametrize(
+    ("error", "told"), [(UnavailableError("away"), "UnavailableError"), (KeyError("a bug"), "DovecoteError")]
+)
+async def test_who_asked_is_told_why_the_last_attempt_that_a_request_allows_has_failed(
+    error: Exception, told: str
+) -> None:
+    bus = MemoryBus()
+    deliveries = Deliveries("consumer", bus, 1)
+    request = MESSAGE.model_copy(update={"max_attempts": 2, "reply_to": "answers"})
+    failing = replace(_subscription(_raising(error)), topic=topics.inbox("consumer"))
+    for _ in range(2):
+        assert bus.events("answers") == []
+        await deliveries.deliver(failing, request.to_cloudevent())
+    [answer] = bus.events("answers")
+    assert (answer["type"], answer["correlationid"], answer["data"]["type"]) == ("error", request.id, told)
 
 
 async def test_what_could_not_be_begun_is_not_given_up_at_the_last_attempt() -> None:
