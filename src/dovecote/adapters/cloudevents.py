@@ -27,7 +27,7 @@ _PLAIN: Final = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) not
 
 
 class CloudEvent(Foreign):
-    """An event; `priority` is Dovecote's attribute, other extension attributes are kept as they are."""
+    """An event; `priority` and `maxattempts` are Dovecote's, other extension attributes are kept as they are."""
 
     specversion: Literal["1.0"]
     id: str = Field(min_length=1)
@@ -38,6 +38,7 @@ class CloudEvent(Foreign):
     datacontenttype: str | None = None
     dataschema: str | None = None
     priority: int | None = None
+    maxattempts: int | None = None
     data: JsonValue = None
     data_base64: str | None = None
 
