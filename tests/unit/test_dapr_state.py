@@ -25,6 +25,8 @@ class Sidecar:
     [
         (409, b"", ConflictError),
         (500, b"possible etag mismatch", ConflictError),
+        (500, b"mssql: FIRST-WRITE: COMPETING RECORD ALREADY WRITTEN.", ConflictError),
+        (500, b"mssql: Error number 2601 in the THROW statement is outside the valid range.", ConflictError),
         (400, b'{"errorCode":"ERR_MALFORMED_REQUEST","message":"stream too large"}', TooLargeError),
         (413, b"", TooLargeError),
         (400, b'{"errorCode":"ERR_STATE_STORE_NOT_FOUND"}', UnavailableError),  # it is not loaded yet
