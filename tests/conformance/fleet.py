@@ -170,6 +170,18 @@ class Fleet(ABC):
             return {"message": None, "reasons": []}
         return letter
 
+    async def command(self, account: Message, seconds: float = LIMIT) -> JsonValue:
+        """The outcome of a command of beta to alpha, to count what has the id of a message: how many there are."""
+        what: JsonValue = {
+            "recipient": "alpha",
+            "command": "count",
+            "parameters": {"account": account.id},
+            "key": account.id,
+            "seconds": seconds,
+        }
+        outcome: JsonValue = await self.call("beta", "commands", what)
+        return outcome
+
     async def ask(self, questions: Sequence[str]) -> str:
         """Give the lead a task; returns its id."""
         started = await self.call("lead", "tasks", {"content": {"questions": [*questions]}})

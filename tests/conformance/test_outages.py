@@ -3,9 +3,11 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 
 import pytest
 import pytest_asyncio
+from pydantic import JsonValue
 
 from dovecote import Message
 from dovecote.errors import UnavailableError
@@ -56,16 +58,51 @@ async def test_an_event_waits_for_a_receiver_that_is_away(fleet: Fleet, exceptio
     await _kept(fleet, message, exception)
 
 
+@dataclass(frozen=True)
+class Outage:
+    """What was sent to alpha while it was away, and the broker was killed."""
+
+    message: Message
+    accounts: list[Message]
+    outcomes: list[asyncio.Task[JsonValue]]
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def outage(running: Fleet, hopeless: Message) -> AsyncIterator[Outage]:
+    """An outage that is over, of which every test looks at something else."""
+    assert hopeless
+    message, away, killed = event(), event(), event()
+    await running.ready()
+    await running.stop("alpha")
+    await running.publish(message)
+    outcomes = [asyncio.create_task(running.command(away))]
+    await running.kill_broker()
+    outcomes.append(asyncio.create_task(running.command(killed)))
+    await running.broker_back()
+    await running.start("alpha")
+    yield Outage(message, [away, killed], outcomes)
+    await asyncio.gather(*outcomes, return_exceptions=True)
+
+
 @pytest.mark.restarts_broker
-async def test_an_event_outlives_the_broker(fleet: Fleet, exception: str | None) -> None:
+async def test_an_event_outlives_the_broker(fleet: Fleet, outage: Outage, exception: str | None) -> None:
     """An event that waits in the broker is still there when the broker was killed and started again."""
-    message = event()
-    await fleet.stop("alpha")
-    await fleet.publish(message)
-    await fleet.kill_broker()
-    await fleet.broker_back()
-    await fleet.start("alpha")
-    await _kept(fleet, message, exception)
+    await _kept(fleet, outage.message, exception)
+
+
+@pytest.mark.promise("AOS-07")
+@pytest.mark.restarts_broker
+async def test_a_command_outlives_its_receiver_and_the_broker(fleet: Fleet, outage: Outage) -> None:
+    """A command has one effect and its outcome, though its receiver was away or killed, or the broker killed."""
+    assert await asyncio.gather(*outage.outcomes) == [1, 1]
+    account = event()
+    hold = fleet.log.hold(account, step="before")
+    outcome = asyncio.create_task(fleet.command(account))
+    entry = await hold.entry()
+    await fleet.kill(fleet.name_of(entry.replica))
+    hold.release()
+    assert await outcome == 1
+    assert await fleet.effects(*outage.accounts, account) == [1, 1, 1]
 
 
 async def _kept(fleet: Fleet, message: Message, exception: str | None) -> None:

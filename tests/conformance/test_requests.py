@@ -27,18 +27,10 @@ async def test_each_of_300_requests_gets_its_own_answer(fleet: Fleet) -> None:
 async def test_a_command_has_its_effect_once(fleet: Fleet) -> None:
     """A command that is given twice has its effect once, and both get its outcome; a wrong one is refused."""
     account = Message(type=MessageType.COMMAND, sender="tests")
-    parameters: JsonValue = {"account": account.id}
-    command: dict[str, JsonValue] = {
-        "recipient": "alpha",
-        "command": "count",
-        "parameters": parameters,
-        "key": account.id,
-    }
-    outcomes = await asyncio.gather(
-        fleet.call("beta", "commands", command), fleet.call("beta", "commands", command)
-    )
+    outcomes = await asyncio.gather(fleet.command(account), fleet.command(account))
     assert [*outcomes] == [1, 1]
     assert await fleet.effects(account) == [1]
+    wrong: JsonValue = {"recipient": "alpha", "command": "count", "parameters": {}, "key": "wrong"}
     with pytest.raises(CommandRejectedError, match="the arguments of 'count' do not fit") as refused:
-        await fleet.call("beta", "commands", {**command, "parameters": {}, "key": "wrong"})
+        await fleet.call("beta", "commands", wrong)
     assert '"required": ["account"]' in refused.value.mend

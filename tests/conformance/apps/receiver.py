@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 
 from pydantic import BaseModel, JsonValue
 
@@ -10,6 +11,7 @@ from dovecote import App, Call, Commands, Message, MessageType
 from dovecote.effects import Effects, RepeatedCallError
 from dovecote.errors import named
 from dovecote.ports import State
+from dovecote.topics import inbox
 from tests.conformance.logbook import Entry, Step, Writes
 
 NEWS = "conformance/news"
@@ -22,7 +24,7 @@ TROUBLE = "conformance/trouble"
 LARGEST = 24 << 20
 """Bytes of a message's content in the suite: all apps have it as DOVECOTE_MAX_BODY."""
 _DIGEST = "digest"
-_PATIENCE = 60.0  # seconds for an answer
+_PATIENCE = 60.0  # seconds for an answer, where nothing else is said
 
 
 class Publishing(BaseModel):
@@ -50,12 +52,13 @@ class Asking(BaseModel):
 
 
 class Commanding(BaseModel):
-    """A command to give an app, whose effect is one for each key."""
+    """A command to give an app, whose effect is one for each key; its outcome is waited for so many seconds."""
 
     recipient: str
     command: str
     parameters: dict[str, JsonValue]
     key: str
+    seconds: float = _PATIENCE
 
 
 def document(size: int) -> str:
@@ -72,30 +75,30 @@ def receiver(name: str, replica: str, write: Writes) -> App:
     """One replica of an app that handles all topics of the suite, and publishes what it is told to."""
     app = App(name, requests=True)
 
-    def handler(topic: str) -> Callable[[Message], Awaitable[None]]:
-        async def log(step: Step, message: Message) -> None:
-            if _DIGEST in message.metadata:
-                message = message.model_copy(update={"content": digest(message.content)})
-            order = await write(Entry(app=name, replica=replica, topic=topic, step=step, message=message))
-            if order.error:
-                raise named(order.error, order.text)
+    async def log(topic: str, step: Step, message: Message) -> None:
+        if _DIGEST in message.metadata:
+            message = message.model_copy(update={"content": digest(message.content)})
+        order = await write(Entry(app=name, replica=replica, topic=topic, step=step, message=message))
+        if order.error:
+            raise named(order.error, order.text)
 
+    def handler(topic: str) -> Callable[[Message], Awaitable[None]]:
         async def handle(message: Message) -> None:
-            await log("before", message)
+            await log(topic, "before", message)
             await _count_once(app.running.ports.state, message)
-            await log("after", message)
+            await log(topic, "after", message)
 
         return handle
 
     for topic in (NEWS, LOCAL_NEWS, TROUBLE):
         app.subscribe(topic)(handler(topic))
     app.subscribe(HEAP, bulk=True)(handler(HEAP))
-    _answer_requests(app)
+    _answer_requests(app, partial(log, inbox(name), "before"))
     _add_routes(app)
     return app
 
 
-def _answer_requests(app: App) -> None:
+def _answer_requests(app: App, begin: Callable[[Message], Awaitable[None]]) -> None:
     @app.bus.subscribe(types=[MessageType.QUERY])
     async def answer(message: Message) -> JsonValue:
         return {"answer": message.content}
@@ -103,6 +106,7 @@ def _answer_requests(app: App) -> None:
     @Commands(app).command
     async def count(account: str, call: Call) -> int:
         """Count one more; returns how many there are."""
+        await begin(Message(id=account, type=MessageType.COMMAND, sender="tests"))
         number = int(await call.state.get(account, 0)) + 1
         call.state.put(account, number)
         return number
@@ -143,7 +147,7 @@ def _add_routes(app: App) -> None:
     @app.router.post("/commands")
     async def commands(what: Commanding) -> JsonValue:
         accepted = await app.bus.command(
-            what.recipient, what.command, what.parameters, timeout=_PATIENCE, idempotency_key=what.key
+            what.recipient, what.command, what.parameters, timeout=what.seconds, idempotency_key=what.key
         )
         return await accepted.outcome()
 
