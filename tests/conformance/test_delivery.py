@@ -19,6 +19,7 @@ from tests.support.messages import full_message
 DOCUMENT: Final = 20_000_000
 WAITING: Final = 1000
 HELD: Final = 3
+KEYS: Final = 100  # and as many messages of each
 AT_ONCE: Final = 50
 """Messages in a batch: a broker may refuse one that is larger than a message may be."""
 
@@ -125,25 +126,33 @@ def _sized(size: int) -> Message:
 
 
 async def test_messages_of_one_order_key_are_handled_in_order(fleet: Fleet, exception: str | None) -> None:
-    """Messages of one order key are handled in order, one at a time."""
+    """Messages of one order key are handled in order, one at a time; three replicas do so with 100 keys at once."""
     key = new_id()
-    messages = [event(number, order_key=key) for number in range(20)]
-    hold = fleet.log.hold(messages[0])
-    await fleet.publish(*messages[:10])
+    first, second = (event(number, order_key=key) for number in range(2))
+    hold = fleet.log.hold(first)
+    await fleet.publish(first, second)
     await hold.entry()
     if exception:
-        await fleet.handled(messages[1])
+        await fleet.handled(second)
         hold.release()
-        await fleet.handled(messages[0])
+        await fleet.handled(first)
         return
-    assert not fleet.log.attempts(messages[1])
+    assert not fleet.log.attempts(second)
     hold.release()
-    await fleet.publish(*messages[10:], batch=True)
+    await fleet.handled(second)
+    keys = [new_id() for _ in range(KEYS)]
+    messages = [event(number, order_key=key) for number in range(KEYS) for key in keys]
+    for start in range(0, len(messages), AT_ONCE):
+        await fleet.publish(*messages[start : start + AT_ONCE], batch=True)
     await fleet.handled(*messages)
-    handled = [fleet.log.handled(message)[0].at for message in messages]
-    assert handled == sorted(handled)
-    began = [fleet.log.attempts(message)[0].at for message in messages]
-    assert all(later > done for done, later in zip(handled, began[1:], strict=False))
+    for key in keys:
+        mine = [message for message in messages if message.order_key == key]
+        handled = [fleet.log.handled(message)[0].at for message in mine]
+        assert handled == sorted(handled)
+        began = [fleet.log.attempts(message)[0].at for message in mine]
+        assert all(later > done for done, later in zip(handled, began[1:], strict=False))
+    took_part = {fleet.name_of(fleet.log.handled(message)[0].replica) for message in messages}
+    assert took_part == set(names("alpha"))
 
 
 @pytest.mark.promise("AOS-03")
