@@ -144,7 +144,8 @@ async def test_messages_of_one_order_key_are_handled_in_order(fleet: Fleet, exce
     messages = [event(number, order_key=key) for number in range(KEYS) for key in keys]
     for start in range(0, len(messages), AT_ONCE):
         await fleet.publish(*messages[start : start + AT_ONCE], batch=True)
-    await fleet.handled(*messages)
+    for start in range(0, len(messages), WAITING):
+        await fleet.handled(*messages[start : start + WAITING])
     for key in keys:
         mine = [message for message in messages if message.order_key == key]
         handled = [fleet.log.handled(message)[0].at for message in mine]
