@@ -59,6 +59,12 @@ async def test_a_workflow_knows_its_input_and_its_id(kit: Kit) -> None:
     assert status.output == {"id": status.instance_id, "data": data}
 
 
+async def test_a_run_may_be_given_and_give_megabytes(kit: Kit) -> None:
+    data = "x" * (4 << 20)
+    status = await _run(kit, "identity", data)
+    assert status.output == {"id": status.instance_id, "data": data}
+
+
 async def test_an_id_that_runs_is_not_started_again(kit: Kit) -> None:
     workflows, instance_id = kit.alpha.ports.workflows, new_id()
     assert await workflows.schedule("event", {}, instance_id=instance_id)

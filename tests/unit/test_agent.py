@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from dovecote import Agent, Budget, Call, Message, MessageType, ToolError, Tools, topics
+from dovecote.acceptance import LARGEST
 from dovecote.errors import ModelError, ModelUnavailableError
 from dovecote.messages import new_id
 from dovecote.ports import Completion, Model, Usage
@@ -259,6 +260,19 @@ async def test_a_task_without_content_is_a_dead_letter(desks: Desks, content: An
     await desk.net.bus.settled()
     assert [event["id"] for event in desk.net.bus.events(topics.DEAD_LETTERS)] == [task.id]
     assert "has no content" in desk.net.bus.events(topics.FAILURES)[0]["data"]["reason"]
+
+
+async def test_a_task_that_is_too_large_for_a_workflow_is_a_dead_letter_and_its_sender_is_told(
+    desks: Desks,
+) -> None:
+    desk = await desks("Never.")
+    task = Message(type=MessageType.TASK, sender="tests", content="x" * LARGEST, reply_to=REPLIES)
+    await desk.net.bus.publish(topics.inbox("clerk"), task)
+    await desk.net.bus.settled()
+    failure = _failure(desk.replies(task.id)[0])
+    assert failure.type == "TooLargeError"
+    assert f"'clerk' takes {LARGEST:,}" in failure.message
+    assert [event["id"] for event in desk.net.bus.events(topics.DEAD_LETTERS)] == [task.id]
 
 
 async def test_a_model_that_refuses_is_an_error_reply_at_once(desks: Desks) -> None:
