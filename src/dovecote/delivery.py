@@ -9,7 +9,6 @@ import contextlib
 import logging
 import traceback
 from collections import OrderedDict
-from collections.abc import AsyncIterator
 from typing import Final, Literal
 
 from pydantic import JsonValue
@@ -60,16 +59,30 @@ class Deliveries:
         says if it failed. A subscription without dead letters is a message's last stop: what expired on its way is
         taken there.
         """
-        message: Message | None = None
-        async with self._slot(subscription, event):
+        slots, depth = self._slots[subscription.urgent], self._metrics.depth(subscription.topic)
+        # What the handling of a published log logs would else be published and handled in turn.
+        silent = unpublished() if class_of(subscription.topic).name == "logs" else contextlib.nullcontext()
+        depth.inc()
+        try:
+            await slots.take(priority_of(event))
             try:
-                message = await self._read(subscription, event)
-                if subscription.dead_letter and message.expired():
-                    raise InvalidInputError(f"message {message.id!r} expired before it was handled")  # noqa: TRY301 - one way out
-                self._metrics.delivered(subscription.topic, message)
-                await subscription.handler(message)
-            except Exception as error:  # noqa: BLE001 - whatever a handler raises becomes a verdict
-                return await self._failed(subscription, event, message, error)
+                with silent:
+                    return await self._handle(subscription, event)
+            finally:
+                slots.give_back()
+        finally:
+            depth.dec()
+
+    async def _handle(self, subscription: Subscription, event: JsonValue) -> Status:
+        message: Message | None = None
+        try:
+            message = await self._read(subscription, event)
+            if subscription.dead_letter and message.expired():
+                raise InvalidInputError(f"message {message.id!r} expired before it was handled")  # noqa: TRY301 - one way out
+            self._metrics.delivered(subscription.topic, message)
+            await subscription.handler(message)
+        except Exception as error:  # noqa: BLE001 - whatever a handler raises becomes a verdict
+            return await self._failed(subscription, event, message, error)
         await self._recovered(subscription, message)
         return "SUCCESS"
 
@@ -83,14 +96,6 @@ class Deliveries:
             return Message(
                 id=id_of(event), type=MessageType.ERROR, sender="", content=event, metadata={UNREADABLE: str(error)}
             )
-
-    @contextlib.asynccontextmanager
-    async def _slot(self, subscription: Subscription, event: JsonValue) -> AsyncIterator[None]:
-        # What the handling of a published log logs would else be published and handled in turn.
-        silent = unpublished() if class_of(subscription.topic).name == "logs" else contextlib.nullcontext()
-        with self._metrics.queued(subscription.topic), silent:
-            async with self._slots[subscription.urgent].slot(priority_of(event)):
-                yield
 
     async def _recovered(self, subscription: Subscription, message: Message) -> None:
         """Tell that what failed before was handled: its reasons are those of no dead letter."""

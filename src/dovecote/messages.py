@@ -224,6 +224,8 @@ _TEXT_ATTRIBUTES: Final = {
     "order_key": ORDER_KEY,
 }
 _DELIVERY: Final = "deliverymode"
+# By what stands for them in an event: a number, or its text.
+_PRIORITIES: Final = {said: priority for priority in Priority for said in (int(priority), str(int(priority)))}
 _MAX_ATTEMPTS: Final = "maxattempts"
 _TYPES: Final = frozenset(kind.value for kind in MessageType)
 # How the id begins that a message is given which came without one.
@@ -259,10 +261,8 @@ def priority_of(event: JsonValue) -> Priority:
     """The priority of an event that is not read yet; NORMAL if it has none, or keeps its place by an order key."""
     if not isinstance(event, dict) or event.get(ORDER_KEY) is not None:
         return Priority.NORMAL
-    try:
-        return Priority(int(str(event.get("priority"))))
-    except ValueError:
-        return Priority.NORMAL
+    said = event.get("priority")
+    return _PRIORITIES.get(said, Priority.NORMAL) if isinstance(said, int | str) else Priority.NORMAL
 
 
 def _bare(content: object) -> dict[str, Any]:

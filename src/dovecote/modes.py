@@ -21,20 +21,24 @@ def in_its_mode(topic: str, handler: Handler, state: Callable[[], State]) -> Han
 
     Rows in the app's state say what was handled, for a day, by the message's identity.
     """
+    addressed = fits(inbox("+"), topic)
 
     async def handle(message: Message) -> None:
-        key = f"delivered:{topic}:{message.identity}"
         # A request that is addressed to an app has its effect once in any case, and its answer is to be repeated.
-        request = message.reply_to is not None and fits(inbox("+"), topic)
+        request = addressed and message.reply_to is not None
         if message.delivery is DeliveryMode.AT_MOST_ONCE:
-            await _at_most_once(key, handler, message, state())
+            await _at_most_once(_key(topic, message), handler, message, state())
         elif message.delivery is DeliveryMode.EXACTLY_ONCE and not request:
             # Not acknowledged before it is handled: this may be the only copy, and the other replica be killed.
-            await Once(state()).do(key, partial(handler, message), wait=True)
+            await Once(state()).do(_key(topic, message), partial(handler, message), wait=True)
         else:
             await handler(message)
 
     return handle
+
+
+def _key(topic: str, message: Message) -> str:
+    return f"delivered:{topic}:{message.identity}"
 
 
 async def _at_most_once(key: str, handler: Handler, message: Message, state: State) -> None:

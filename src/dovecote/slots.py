@@ -1,10 +1,8 @@
 """Slots: how many messages an app handles at once, and which of those that wait is next."""
 
 import asyncio
-import contextlib
 import itertools
 from collections import deque
-from collections.abc import AsyncIterator
 from typing import Final
 
 from dovecote.messages import Priority
@@ -22,16 +20,8 @@ class Slots:
         self._freed = 0
         self._lines: list[deque[tuple[int, asyncio.Future[None]]]] = [deque() for _ in Priority]
 
-    @contextlib.asynccontextmanager
-    async def slot(self, priority: Priority) -> AsyncIterator[None]:
-        """The block runs when it is its turn."""
-        await self._turn(priority)
-        try:
-            yield
-        finally:
-            self._leave()
-
-    async def _turn(self, priority: Priority) -> None:
+    async def take(self, priority: Priority) -> None:
+        """Return when it is one's turn; who got a slot gives it back."""
         if self._free:
             self._free -= 1
             return
@@ -41,10 +31,11 @@ class Slots:
             await turn
         except asyncio.CancelledError:
             if not turn.cancelled():  # it was its turn already
-                self._leave()
+                self.give_back()
             raise
 
-    def _leave(self) -> None:
+    def give_back(self) -> None:
+        """Leave the slot to whoever is next."""
         self._freed += 1
         while lines := [line for line in self._lines if line]:
             line = min(lines, key=lambda line: line[0][0]) if self._freed % BY_AGE == 0 else lines[0]

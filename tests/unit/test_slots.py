@@ -1,7 +1,6 @@
 """Slots: which of the messages that wait is next."""
 
 import asyncio
-import contextlib
 
 import pytest
 from pydantic import JsonValue
@@ -26,8 +25,9 @@ class Line:
         await asyncio.sleep(0)
 
     async def _take(self) -> None:
-        async with self.slots.slot(Priority.NORMAL):
-            await self._go.wait()
+        await self.slots.take(Priority.NORMAL)
+        await self._go.wait()
+        self.slots.give_back()
 
     async def wait(self, name: str, priority: Priority) -> asyncio.Task[None]:
         """Add one that waits."""
@@ -37,8 +37,9 @@ class Line:
         return task
 
     async def _wait(self, name: str, priority: Priority) -> None:
-        async with self.slots.slot(priority):
-            self.done.append(name)
+        await self.slots.take(priority)
+        self.done.append(name)
+        self.slots.give_back()
 
     async def end(self) -> list[str]:
         """Give the slot back; returns who had it then, in that order."""
@@ -80,11 +81,10 @@ async def test_one_that_gives_up_leaves_its_place_to_the_next() -> None:
 
 async def test_a_turn_that_comes_to_one_that_gives_up_is_handed_on() -> None:
     slots = Slots(1)
-    async with contextlib.AsyncExitStack() as stack:
-        await stack.enter_async_context(slots.slot(Priority.NORMAL))
-        gone = asyncio.create_task(_through(slots))
-        after = asyncio.create_task(_through(slots))
-        await asyncio.sleep(0)
+    await slots.take(Priority.NORMAL)
+    gone, after = (asyncio.create_task(_through(slots)) for _ in range(2))
+    await asyncio.sleep(0)
+    slots.give_back()
     gone.cancel()  # its turn has come, and it has not begun yet
     async with asyncio.timeout(10):
         await after
@@ -93,8 +93,8 @@ async def test_a_turn_that_comes_to_one_that_gives_up_is_handed_on() -> None:
 
 
 async def _through(slots: Slots) -> None:
-    async with slots.slot(Priority.NORMAL):
-        pass
+    await slots.take(Priority.NORMAL)
+    slots.give_back()
 
 
 @pytest.mark.parametrize(
