@@ -6,6 +6,7 @@ import pkgutil
 import sys
 
 import services.samples
+from dovecote.settings import Settings
 from dovecote.testing import Network
 from services.directory.main import app as directory
 from services.recorder.main import app as recorder
@@ -14,7 +15,10 @@ from services.recorder.main import app as recorder
 async def run(name: str) -> list[str]:
     """What the sample of that name shows, line by line."""
     sample = importlib.import_module(f"services.samples.{name}")
-    async with Network([directory, recorder, *sample.apps]) as net:
+    # Some samples want what on a real system is in the environment, and in the components for secrets and keys.
+    given = {what: vars(sample).get(what) for what in ("secrets", "keys")}
+    settings = Settings(**vars(sample).get("settings", {}))
+    async with Network([directory, recorder, *sample.apps], settings=settings, **given) as net:
         lines: list[str] = await sample.show(net)
     return lines
 
