@@ -182,6 +182,14 @@ class Fleet(ABC):
         outcome: JsonValue = await self.call("beta", "commands", what)
         return outcome
 
+    async def request(
+        self, asker: str, recipient: str, contents: Sequence[JsonValue], seconds: float = 60
+    ) -> list[JsonValue]:
+        """The answers to requests of a replica to an app, one for each content, all at once."""
+        what: JsonValue = {"recipient": recipient, "contents": [*contents], "seconds": seconds}
+        answers: list[JsonValue] = await self.call(asker, "requests", what)
+        return answers
+
     async def ask(self, questions: Sequence[str]) -> str:
         """Give the lead a task; returns its id."""
         started = await self.call("lead", "tasks", {"content": {"questions": [*questions]}})

@@ -12,7 +12,7 @@ from pydantic import JsonValue
 from dovecote import Message
 from dovecote.errors import UnavailableError
 from tests.conformance.apps.receiver import TROUBLE
-from tests.conformance.fleet import Fleet
+from tests.conformance.fleet import LIMIT, Fleet
 from tests.conformance.test_delivery import AT_ONCE, event
 
 LOAD = 1000
@@ -65,6 +65,7 @@ class Outage:
     message: Message
     accounts: list[Message]
     outcomes: list[asyncio.Task[JsonValue]]
+    answers: list[asyncio.Task[list[JsonValue]]]
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
@@ -76,18 +77,27 @@ async def outage(running: Fleet, hopeless: Message) -> AsyncIterator[Outage]:
     await running.stop("alpha")
     await running.publish(message)
     outcomes = [asyncio.create_task(running.command(away))]
+    answers = [asyncio.create_task(running.request("beta", "alpha", ["away"], LIMIT))]
     await running.kill_broker()
     outcomes.append(asyncio.create_task(running.command(killed)))
+    answers.append(asyncio.create_task(running.request("beta", "alpha", ["killed"], LIMIT)))
     await running.broker_back()
     await running.start("alpha")
-    yield Outage(message, [away, killed], outcomes)
-    await asyncio.gather(*outcomes, return_exceptions=True)
+    yield Outage(message, [away, killed], outcomes, answers)
+    await asyncio.gather(*outcomes, *answers, return_exceptions=True)
 
 
 @pytest.mark.restarts_broker
 async def test_an_event_outlives_the_broker(fleet: Fleet, outage: Outage, exception: str | None) -> None:
     """An event that waits in the broker is still there when the broker was killed and started again."""
     await _kept(fleet, outage.message, exception)
+
+
+@pytest.mark.promise("AOS-06")
+@pytest.mark.restarts_broker
+async def test_a_request_outlives_its_receiver_and_the_broker(outage: Outage) -> None:
+    """A request is answered, though its receiver was away, or the broker killed, when it was sent."""
+    assert await asyncio.gather(*outage.answers) == [[{"answer": "away"}], [{"answer": "killed"}]]
 
 
 @pytest.mark.promise("AOS-07")

@@ -24,7 +24,6 @@ TROUBLE = "conformance/trouble"
 LARGEST = 24 << 20
 """Bytes of a message's content in the suite: all apps have it as DOVECOTE_MAX_BODY."""
 _DIGEST = "digest"
-_PATIENCE = 60.0  # seconds for an answer, where nothing else is said
 
 
 class Publishing(BaseModel):
@@ -49,6 +48,7 @@ class Asking(BaseModel):
 
     recipient: str
     contents: list[JsonValue]
+    seconds: float
 
 
 class Commanding(BaseModel):
@@ -58,7 +58,7 @@ class Commanding(BaseModel):
     command: str
     parameters: dict[str, JsonValue]
     key: str
-    seconds: float = _PATIENCE
+    seconds: float
 
 
 def document(size: int) -> str:
@@ -141,7 +141,7 @@ def _add_routes(app: App) -> None:
 
     @app.router.post("/requests")
     async def requests(what: Asking) -> list[JsonValue]:
-        asked = (app.bus.request(what.recipient, content, timeout=_PATIENCE) for content in what.contents)
+        asked = (app.bus.request(what.recipient, content, timeout=what.seconds) for content in what.contents)
         return [answer.content for answer in await asyncio.gather(*asked)]
 
     @app.router.post("/commands")
