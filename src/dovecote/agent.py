@@ -12,7 +12,7 @@ from fastapi import FastAPI
 from pydantic import JsonValue
 
 from dovecote import topics
-from dovecote.acceptance import accept
+from dovecote.acceptance import accept, patience_of
 from dovecote.app import App
 from dovecote.budget import Budget
 from dovecote.errors import DovecoteError, InvalidInputError, Reject
@@ -80,7 +80,9 @@ class Agent:
                 f"task {task.id!r} from {task.sender!r} wants an answer, and agent {self.name!r} answers nobody",
                 mend="set publish_to_supervisor, or send the task without reply_to",
             )
-        ended = await accept(self._app.running.ports, WORKFLOW, task, taker=self.name)
+        running = self._app.running
+        wait = running.settings.model_wait
+        ended = await accept(running.ports, WORKFLOW, task, taker=self.name, model_wait=wait)
         if ended is not None:
             failure = Failure(type=ended.error_type, message=ended.error).model_dump(mode="json")
             outcome = {"error": failure} if ended.status == "failed" else ended.output
@@ -90,7 +92,7 @@ class Agent:
         task = Message.model_validate(data)
         began = context.current_utc_datetime
         # A model or a tool that is away for a while does not fail a task; a model that refuses does so at once.
-        patience = Retry.lasting(self._app.running.settings.model_wait)
+        patience = patience_of(data)
         run = Run(instance=context.instance_id, task=task)
         outcome: dict[str, JsonValue]
         try:

@@ -146,7 +146,8 @@ class Bus:
         """Have an app carry out a command; returns when it has accepted it: `outcome` then waits for the result.
 
         Raises CommandRejectedError, with the schema of what it takes, and else as `request` does. `timeout` is in
-        seconds, from now until the outcome.
+        seconds, from now until the outcome. Commands of one `order_key` are accepted in order, and may be carried
+        out at the same time: for one after the other, wait for each outcome.
         """
         content: JsonValue = {"command": name, "parameters": parameters or {}}
         with self._begin(recipient, content, MessageType.COMMAND, timeout, fields) as exchange:
@@ -173,7 +174,8 @@ class Bus:
         Without a topic: of those that are addressed to the app, or to everyone; what the function returns is the
         answer to a request. With `types` or `priorities` only of those; the first handler that a message fits gets
         it. What fits none is refused where it is addressed to the app, else ignored. Messages for which `order_key`
-        gives the same text are handled one at a time by each replica, in the order they come.
+        gives the same text are handled one at a time by each replica, in the order they come; while all its
+        handlers are busy, a higher priority comes first.
         """
 
         def add(handler: R) -> R:

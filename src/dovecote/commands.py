@@ -9,28 +9,48 @@ import json
 import logging
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
+from pydantic_core import to_json
 
 from dovecote import topics
-from dovecote.acceptance import accept
+from dovecote.acceptance import accept, patience_of
 from dovecote.app import App
 from dovecote.delivery import bury
-from dovecote.errors import CommandRejectedError, DovecoteError, InvalidInputError, NotFoundError, TooLargeError
+from dovecote.errors import (
+    CommandRejectedError,
+    ConfigurationError,
+    ConflictError,
+    DovecoteError,
+    InvalidInputError,
+    NotBegunError,
+    NotFoundError,
+    TooLargeError,
+    UnavailableError,
+)
 from dovecote.inbox import Route
 from dovecote.messages import DeliveryMode, Message, MessageType
 from dovecote.modes import begin
 from dovecote.once import Once
 from dovecote.ports import Retry, Steps, ToolSpec, WorkflowContext, Write
 from dovecote.problems import faults
+from dovecote.resubmission import HANDED_IN
 from dovecote.results import Failure, answer, refusal
-from dovecote.tools import Function, ToolOutcome, ToolRequest, run_once
+from dovecote.tools import Function, ToolOutcome, ToolRequest, forget, run_once
 
 log = logging.getLogger(__name__)
 
 WORKFLOW: Final = "command"
+_CARRY_OUT: Final = "command.carry_out"
+_REPORT: Final = "command.report"
+_BURY: Final = "command.bury"
 _TELL: Final = Retry.lasting(3600, longest=60)
+_PAUSE: Final = timedelta(minutes=10)
+_INLINE: Final = (
+    1 << 16
+)  # bytes of a command that its workflow is given; the content of a larger one is kept in state
 _ACCEPTED: Final = 7 * 24 * 3600  # seconds that an accepted command is kept for its app to be there
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -50,9 +70,13 @@ class Commands:
     def __init__(self, app: App) -> None:
         self._app = app
         self._functions: dict[str, Function] = {}
+        if WORKFLOW in app.workflows:
+            raise ConfigurationError(
+                f"app {app.name!r} has commands already", mend="offer all of them with one Commands"
+            )
         app.inbox.open()
         app.workflows[WORKFLOW] = self._follow
-        app.activities |= {"carry_out": self._carry_out, "report": self._report, "bury": self._bury}
+        app.activities |= {_CARRY_OUT: self._carry_out, _REPORT: self._report, _BURY: self._bury}
         # A handler of all types is not asked before.
         app.inbox.routes.add(Route(self.take, frozenset({MessageType.COMMAND}), answers=False), first=True)
 
@@ -78,47 +102,84 @@ class Commands:
         """Accept a command, and tell its sender; a workflow tells the outcome. If it comes again it is told again.
 
         Raises CommandRejectedError for one that is wrong, and TooLargeError for one that cannot be kept, if nobody
-        waits for an answer. A dead letter that is handed in again is carried out now, and its error raised: whoever
-        does so is to hear what becomes of it.
+        waits for an answer; NotBegunError while it cannot be accepted. A dead letter that is handed in again is
+        carried out now, whatever it ended with before, and its error raised: whoever does so is to hear of it.
         """
-        ports, name = self._app.running.ports, self._app.name
+        if HANDED_IN.get():
+            await self._carry_out_again(message)
+            return
+        running, name = self._app.running, self._app.name
         try:
             self._checked(message)
-            # A workflow takes no more than some megabytes, and parameters may be larger.
-            await ports.state.write(Write(_key(message.id), message.content, ttl=_ACCEPTED))
+            envelope = await self._envelope(message)
         except (CommandRejectedError, TooLargeError) as error:
             if not message.reply_to:
                 raise
-            await ports.bus.publish(message.reply_to, refusal(message, error, sender=name))
+            await running.ports.bus.publish(message.reply_to, refusal(message, error, sender=name))
             return
-        envelope = message.model_copy(update={"content": None})
-        ended = await accept(ports, WORKFLOW, envelope, taker=name, at_once=True)
-        if ended is None:
-            return
-        failure = ended.output.get("error") if isinstance(ended.output, dict) else None
-        if message.reply_to:
+        wait = running.settings.model_wait
+        ended = await accept(running.ports, WORKFLOW, envelope, taker=name, at_once=True, model_wait=wait)
+        if ended is not None and ended.status == "failed":
+            await self._carry_out_now(message)  # it has told nobody
+        elif ended is not None and message.reply_to:
+            failure = ended.output.get("error") if isinstance(ended.output, dict) else None
             await self._answer(message, failure)
-        elif failure:
-            outcome = await self._outcome(message)
-            if outcome.error:
-                raise outcome.error.to_error()
+
+    async def _envelope(self, message: Message) -> Message:
+        """A command as its workflow is given it: without its content, which is kept, if that is large."""
+        # A workflow takes no more than some megabytes, and parameters may be larger.
+        if len(to_json(message.content)) <= _INLINE:
+            return message
+        write = Write(_key(message.id), message.content, create=True, ttl=_ACCEPTED)
+        try:
+            await self._app.running.ports.state.write(write)
+        except ConflictError:
+            log.debug("the content of command %r is kept already", message.id)
+        except UnavailableError as error:
+            raise NotBegunError(f"command {message.id!r} is not accepted yet: {error}") from error
+        return message.model_copy(update={"content": None})
+
+    async def _carry_out_again(self, message: Message) -> None:
+        """Carry out a dead letter: an error with which it ended is forgotten, but not what it has done."""
+        ports = self._app.running.ports
+        kept = await Once(ports.state).kept(_done(message))
+        if kept and kept.value.get("error"):
+            await forget(ports.state, message.identity)
+            await ports.state.delete(_done(message))
+        await self._carry_out_now(message)
+
+    async def _carry_out_now(self, message: Message) -> None:
+        """Carry out a command and tell its outcome; raises the error with which it ends, or ended."""
+        outcome = await self._outcome(message)
+        if message.reply_to:
+            told = answer(message, outcome.model_dump(mode="json"), sender=self._app.name)
+            await self._app.running.ports.bus.publish(message.reply_to, told)
+        if outcome.error:
+            raise outcome.error.to_error()
 
     def _follow(self, context: WorkflowContext, data: Any) -> Steps:
         command = Message.model_validate(data)
-        tries = Retry.lasting(self._app.running.settings.model_wait)
-        most = 1 if command.delivery is DeliveryMode.AT_MOST_ONCE else command.max_attempts
-        if most is not None:
-            tries = replace(tries, attempts=min(tries.attempts, most))
+        tries = patience_of(data)
+        if command.max_attempts is not None:
+            tries = replace(tries, attempts=min(tries.attempts, command.max_attempts))
         try:
-            failure = yield context.call_activity("carry_out", data, tries)
+            failure = yield context.call_activity(_CARRY_OUT, data, tries)
         except DovecoteError as error:
             failure = Failure.of(error).model_dump(mode="json")
         told: JsonValue = {"command": data, "error": failure}
-        waits = command.reply_to and not command.expired(context.current_utc_datetime)
+        heard = False
         if command.reply_to:
-            yield context.call_activity("report", told, _TELL)
-        if failure and not waits:
-            yield context.call_activity("bury", told, _TELL)
+            try:
+                yield context.call_activity(_REPORT, told, _TELL)
+                heard = not command.expired(context.current_utc_datetime)
+            except DovecoteError:
+                heard = False  # it failed, and its sender does not know
+        while failure and not heard:
+            try:
+                yield context.call_activity(_BURY, told, _TELL)
+                heard = True
+            except DovecoteError:
+                yield context.create_timer(_PAUSE)  # nothing is given up before its reason is told
         return {"error": failure}
 
     async def _carry_out(self, data: Any) -> JsonValue:
@@ -150,6 +211,8 @@ class Commands:
     async def _accepted(self, data: Any) -> Message:
         """A command as it was accepted."""
         command = Message.model_validate(data)
+        if command.content is not None:
+            return command
         item = await self._app.running.ports.state.get(_key(command.id))
         return command.model_copy(update={"content": item.value if item else None})
 
@@ -175,10 +238,13 @@ class Commands:
         async def work() -> JsonValue:
             if command.expired():
                 raise InvalidInputError(f"command {command.id!r} expired before it was carried out")
-            if command.delivery is DeliveryMode.AT_MOST_ONCE:
-                await begin(f"begun:{command.identity}", command, state)
-            outcome: JsonValue = (await run_once(self._app, function, request)).model_dump(mode="json")
-            return outcome
+            if command.delivery is not DeliveryMode.AT_MOST_ONCE:
+                return (await run_once(self._app, function, request)).model_dump(mode="json")
+            await begin(f"begun:{command.identity}", command, state)
+            try:
+                return (await run_once(self._app, function, request)).model_dump(mode="json")
+            except DovecoteError as error:  # it was begun, and so it ends with that
+                return {"error": Failure.of(error).model_dump(mode="json")}
 
         # Another of its idempotency key may be at it, or a replica that was killed.
         done = await Once(state).do(_done(command), work, wait=True)

@@ -136,7 +136,7 @@ class Orchestrator:
         assert self._content is not None  # noqa: S101 - see `app`
         task = Message.model_validate(data)
         # A version before this one has accepted the task where it says nothing of patience.
-        patience = Patience.model_validate(data.get("patience", self._app.running.settings))
+        patience = Patience.model_validate(data.get("patience") or self._app.running.settings)
         began = context.current_utc_datetime
         run = Execution(context, task, self.name, patience)
         answer: JsonValue = None

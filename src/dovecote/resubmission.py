@@ -5,6 +5,8 @@ at once what became of it.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
+from contextvars import ContextVar
+from typing import Final
 
 from fastapi import APIRouter
 from pydantic import JsonValue
@@ -15,6 +17,9 @@ from dovecote.errors import InvalidInputError, NotFoundError, outcome
 from dovecote.matching import in_lanes, matching
 from dovecote.messages import Message
 from dovecote.ports import Subscription
+
+HANDED_IN: Final = ContextVar("HANDED_IN", default=False)
+"""Whether what is being handled is a dead letter that is handed in again."""
 
 
 def router(
@@ -57,4 +62,8 @@ async def _handle(rules: Sequence[Subscription], message: Message) -> None:
     rule = matching(rules, message.to_cloudevent())
     if rule is None:
         raise InvalidInputError(f"no condition of the handlers of {rules[0].topic!r} takes the message any more")
-    await rule.handler(message)
+    token = HANDED_IN.set(True)
+    try:
+        await rule.handler(message)
+    finally:
+        HANDED_IN.reset(token)

@@ -46,7 +46,10 @@ class Settings(BaseSettings):
     )
     max_question: int = Field(8000, gt=0, description="longest question, in characters")
     concurrency: int = Field(
-        100, gt=0, description="message handlers at once, per app; urgent messages have as many of their own"
+        100,
+        gt=0,
+        description="message handlers at once, per app; urgent messages have as many of their own, and steps of "
+        "workflows too",
     )
     heartbeat: float = Field(
         10.0,

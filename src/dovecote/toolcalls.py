@@ -12,7 +12,7 @@ from typing import Any, Final
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from dovecote import topics
-from dovecote.acceptance import accept
+from dovecote.acceptance import accept, patience_of
 from dovecote.app import App
 from dovecote.errors import DovecoteError, InvalidInputError
 from dovecote.messages import NAMELESS, Message, MessageType, new_id
@@ -60,7 +60,9 @@ class BrokeredCalls:
         call = call.model_copy(update={"task_id": task_id})
         task: JsonValue = call.model_dump(mode="json")
         kept = message.model_copy(update={"id": task_id, "content": task, "reply_to": None})
-        ended = await accept(self._app.running.ports, WORKFLOW, kept, taker=self._app.name)
+        running = self._app.running
+        wait = running.settings.model_wait
+        ended = await accept(running.ports, WORKFLOW, kept, taker=self._app.name, model_wait=wait)
         if ended is not None:
             # One that failed could not publish its answer; the outcome of the call is kept.
             await self._answer(ended.output or {"task_id": task_id, **await self._run(call)})
@@ -69,8 +71,7 @@ class BrokeredCalls:
         task = data["content"]
         outcome: JsonValue
         try:
-            patience = Retry.lasting(self._app.running.settings.model_wait)
-            outcome = yield context.call_activity("call", task, patience)
+            outcome = yield context.call_activity("call", task, patience_of(data))
         except DovecoteError as error:
             outcome = {"result": None, "error": Failure.of(error).model_dump(mode="json")}
         answer: JsonValue = {"task_id": task["task_id"], **(outcome if isinstance(outcome, dict) else {})}

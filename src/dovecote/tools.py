@@ -26,7 +26,7 @@ from dovecote.errors import (
     is_retryable,
 )
 from dovecote.messages import new_id
-from dovecote.ports import Invoke, ToolSpec, Write
+from dovecote.ports import Invoke, State, ToolSpec, Write
 from dovecote.problems import faults
 from dovecote.results import Failure, TaskEvent
 from dovecote.singleflight import SingleFlight
@@ -207,7 +207,7 @@ class Tools:
 
 async def run_once(app: App, function: Function, request: ToolRequest) -> ToolOutcome:
     """The outcome of a call: the one that is kept for its id; else the function is run, and its outcome kept."""
-    state, key = app.running.ports.state, f"call:{request.id}"
+    state, key = app.running.ports.state, _key(request.id)
     while True:
         recorded = await state.get(key)
         if recorded is not None:
@@ -224,6 +224,15 @@ async def run_once(app: App, function: Function, request: ToolRequest) -> ToolOu
         except ConflictError:
             continue  # another replica recorded this call: its outcome counts
         return done
+
+
+async def forget(state: State, call_id: str) -> None:
+    """Let a call that ended with an error be made again; what it has had of effects stays known."""
+    await state.delete(_key(call_id))
+
+
+def _key(call_id: str) -> str:
+    return f"call:{call_id}"
 
 
 async def call_tool(invoke: Invoke, app_id: str, function: str, request: ToolRequest) -> ToolOutcome:

@@ -116,6 +116,22 @@ class Fleet(ABC):
 
         await eventually(look, "a broker that takes messages", 120)
 
+    async def hearing(self) -> None:
+        """Return when events reach both apps again, which may be after a broker takes them, and keeps none."""
+        await self.ready()
+        probes: list[Message] = []
+
+        async def look() -> bool:
+            probe = Message(type=MessageType.EVENT, sender="tests", content="who hears?")
+            try:
+                await self.publish(probe)
+            except UnavailableError:
+                return False
+            probes.append(probe)
+            return all(any(self.log.handled(one, app) for one in probes) for app in ("alpha", "beta"))
+
+        await eventually(look, "apps that hear events", 120)
+
     async def effects(self, *messages: Message, app: str = "alpha") -> list[int]:
         """How often the effect of each message took place at an app."""
         accounts = [account_of(message) for message in messages]

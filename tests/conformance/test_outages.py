@@ -133,8 +133,7 @@ async def away(fleet: Fleet) -> AsyncIterator[Fleet]:
     await fleet.stop_broker()
     yield fleet
     await fleet.start_broker()
-    await fleet.broker_back()
-    await fleet.ready()
+    await fleet.hearing()
 
 
 @pytest.mark.restarts_broker
@@ -163,8 +162,7 @@ async def test_a_broker_killed_under_load_loses_nothing(fleet: Fleet, exception:
     await fleet.handled(messages[0])
     rest = messages[10:]
     await asyncio.gather(fleet.kill_broker(), *(publish(rest[number::10]) for number in range(10)))
-    await fleet.broker_back()
-    await fleet.ready()
+    await fleet.hearing()
     last = event("the last")
     await fleet.publish(last)
     await fleet.handled(last)

@@ -55,7 +55,7 @@ async def test_a_worker_that_is_stopped_leaves_no_event_loop_open(
         yield from ()
         return data
 
-    workflows = DaprWorkflows(idle_sidecar)
+    workflows = DaprWorkflows(idle_sidecar, concurrency=100)
     workflows.register("nothing", nothing)
     await workflows.start()
     await workflows.stop()

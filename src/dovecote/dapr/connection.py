@@ -50,7 +50,7 @@ class Connection:
         self._broker = ""
         self._told: Capabilities | None = None
         self._notes: list[str] = []
-        self._workflows = DaprWorkflows(settings.dapr_grpc_port)
+        self._workflows = DaprWorkflows(settings.dapr_grpc_port, concurrency=settings.concurrency)
         self._model = DaprModel(self._sidecar, settings.dapr_grpc_port)
         self._worker_started = False
         for name, workflow in app.workflows.items():

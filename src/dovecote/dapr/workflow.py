@@ -118,11 +118,13 @@ class _Runtime(WorkflowRuntime):
 
 
 class DaprWorkflows:
-    """Workflows of this app on its sidecar."""
+    """Workflows of this app on its sidecar; it carries out so many of their activities at once."""
 
-    def __init__(self, grpc_port: int) -> None:
+    def __init__(self, grpc_port: int, *, concurrency: int) -> None:
         self._port = str(grpc_port)
-        self._runtime = _Runtime(host="127.0.0.1", port=self._port)
+        self._runtime = _Runtime(
+            host="127.0.0.1", port=self._port, maximum_concurrent_activity_work_items=concurrency
+        )
         self._client = TracedWorkflowClient(host="127.0.0.1", port=self._port)
         self._loop = asyncio.get_running_loop()
         self._registered = False
