@@ -43,7 +43,8 @@ def test_an_app_that_must_keep_state_elsewhere_than_its_sidecar_does_is_not_star
         pass
     assert (tmp_path / ".dovecote/logs/directory.log").read_text().splitlines()[-1] == (
         "services.directory.main: AGENT_COMMUNICATION_MODE 'sql' asks for a state.sqlserver, and the sidecar's "
-        "'statestore' is a state.redis (name components/state/sqlserver in resourcesPaths, or unset the mode)"
+        "'statestore' is a state.redis (name components/state/sqlserver in resourcesPaths of dapr.yaml, or set "
+        "STATE=sqlserver for compose, or state.name=sqlserver in the chart's values; or unset the mode)"
     )
 
 

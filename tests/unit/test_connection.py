@@ -62,7 +62,7 @@ def sidecar(monkeypatch: pytest.MonkeyPatch) -> Sidecar:
     ("kind", "broker", "ended"),
     [
         ("pubsub.mqtt3", "mqtt", 1),
-        ("pubsub.rabbitmq", "rabbitmq", 1),
+        ("pubsub.rabbitmq", "rabbitmq", 0),
         ("pubsub.kafka", "kafka", 0),
         ("pubsub.unheard", "redis", 0),
     ],
@@ -129,7 +129,13 @@ async def test_an_app_whose_sidecar_keeps_state_elsewhere_than_its_mode_says_tak
     one = Connection(App("writer"), api, Settings(capabilities=CAPABILITIES, state_mode=mode))
     with pytest.raises(ConfigurationError, match=said) as caught:
         await one.subscribing()
-    assert "components/state/" in caught.value.mend
+    folder = {"sql": "sqlserver", "mock": "in-memory"}[mode]
+    for way in (
+        f"components/state/{folder} in resourcesPaths of dapr.yaml",
+        f"STATE={folder}",
+        f"state.name={folder}",
+    ):
+        assert way in caught.value.mend
     assert api.state.fault is caught.value
     await one.start_worker()
     assert "the workflow worker is not connected" in await one.missing()

@@ -25,7 +25,8 @@ def require_agreed(mode: str, kind: str) -> None:
         found = f"is a {kind}" if kind else "is not loaded"
         raise ConfigurationError(
             f"AGENT_COMMUNICATION_MODE {mode!r} asks for a {wanted}, and the sidecar's 'statestore' {found}",
-            mend=f"name components/state/{folder} in resourcesPaths, or unset the mode",
+            mend=f"name components/state/{folder} in resourcesPaths of dapr.yaml, or set STATE={folder} for "
+            f"compose, or state.name={folder} in the chart's values; or unset the mode",
         )
 
 
