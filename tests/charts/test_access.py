@@ -150,3 +150,10 @@ def test_in_production_servers_outside_are_reached_by_their_ports(broker: str) -
     assert network.leaves("recorder", ports[broker])
     assert network.leaves("recorder", 443)
     assert not network.leaves("recorder", 80)
+
+
+@pytest.mark.parametrize(("store", "reached"), [("redis", {53, 6379, 6380}), ("sqlserver", {53, 1433})])
+def test_a_state_store_outside_is_reached_by_its_ports_alone(store: str, reached: set[int]) -> None:
+    outside = f"state.name={store},state.internal=false,state.existingSecret=mine"
+    network = Network(rendered("--set", outside, "--set", "networkPolicy.enabled=true"))
+    assert {port for port in range(1, 65536) if network.leaves("recorder", port)} == reached

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.charts.rendering import APPS, BROKERS, CHART, Object, of_kind, refusal, rendered, run, values
+from tests.charts.rendering import APPS, BROKERS, CHART, Object, of_kind, pods, refusal, rendered, run, values
 from tests.support.checkout import ROOT
 
 TLS = [f"{broker}-tls" for broker in ("redis", "mqtt", "kafka", "rabbitmq")]
@@ -71,6 +71,15 @@ def test_each_state_store_is_its_file(store: str) -> None:
     components = of_kind(objects, "Component")
     found = {name: components[name]["spec"] for name in ("statestore", "claims")}
     assert found == expected(f"state/{store}/statestore.yaml", "mine")
+
+
+def test_another_state_store_starts_every_pod_with_a_sidecar_again() -> None:
+    said = [
+        {name: pod["metadata"].get("annotations", {}).get("dovecote/state") for name, pod in pods(objects).items()}
+        for objects in (rendered(), rendered("--set", "state.name=in-memory"))
+    ]
+    changed = {name for name in said[0] if said[0][name] != said[1][name]}
+    assert changed == {f"Deployment/{app}" for app in APPS}
 
 
 def test_a_server_of_azure_sql_is_not_started_by_the_chart() -> None:

@@ -35,6 +35,9 @@ TOGETHER = {
     "model.provider=openai": "model.existingSecret: name a Secret",
     "broker.existingSecret=mine": 'broker.existingSecret: "mine" would not be used',
     "stopping.block=15": "stopping.block: 15 must be more than delay and drain together",
+    "state.name=in-memory,services.writer.replicas=2": "services.writer.replicas: with state.name in-memory",
+    "state.name=in-memory,defaults.replicas=2": "replicas: with state.name in-memory replicas share no state",
+    "state.name=in-memory,autoscaling.enabled=true": "autoscaling.enabled: with state.name in-memory",
     "services.writer.callers.nobody.tools={GET}": "services.writer.callers: there is no app nobody",
 }
 

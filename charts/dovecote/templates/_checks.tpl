@@ -6,6 +6,16 @@
 {{- if and .Values.state.internal (eq .Values.state.name "sqlserver") -}}
 {{- fail "state.internal: no server of sqlserver can be started here: set it to false, and give state.existingSecret" -}}
 {{- end -}}
+{{- if eq .Values.state.name "in-memory" -}}
+{{- if .Values.autoscaling.enabled -}}
+{{- fail "autoscaling.enabled: with state.name in-memory replicas share no state: set it to false, or choose another store" -}}
+{{- end -}}
+{{- range $name, $service := include "dovecote.services" . | fromYaml -}}
+{{- if and $service.sidecar (gt (int $service.replicas) 1) -}}
+{{- fail (printf "services.%s.replicas: with state.name in-memory replicas share no state: set it to 1, or choose another store" $name) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
 {{- range $group := list "broker" "state" "model" -}}
 {{- $settings := index $.Values $group -}}
 {{- $ours := or $settings.internal (eq (dig "provider" "" $settings) "demo" ) (eq (dig "provider" "" $settings) "ollama") -}}

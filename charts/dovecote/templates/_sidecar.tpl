@@ -23,6 +23,7 @@ dapr.io/enable-metrics: {{ $dapr.metrics | quote }}
 dapr.io/metrics-port: "9090"
 dapr.io/disable-builtin-k8s-secret-store: "true" # it would need a right to read Secrets
 dapr.io/sidecar-seccomp-profile-type: RuntimeDefault
+dovecote/state: {{ .root.Values.state.name }} # a sidecar reads where actors keep state only when it starts
 {{- with $dapr.sidecar.resources }}
 dapr.io/sidecar-cpu-request: {{ .requests.cpu }}
 dapr.io/sidecar-memory-request: {{ .requests.memory }}
