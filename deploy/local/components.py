@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import yaml
 
 from deploy.local.errors import RunFileError
+
+_ENVIRONMENT: Final = "secrets"  # the secret store of components/shared
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,8 @@ class Component:
     settings: Mapping[str, str]
     variables: Mapping[str, str]
     """The environment variable in which the value lies, by the setting's name."""
+    elsewhere: frozenset[str] = frozenset()
+    """The settings whose values another secret store than the environment has."""
 
     @property
     def takes_certificate(self) -> bool:
@@ -50,12 +54,15 @@ def _component(path: Path, document: dict[str, Any]) -> Component:
     try:
         spec = document["spec"]
         rows = spec.get("metadata") or []
+        references = {row["name"]: str(row["secretKeyRef"]["key"]) for row in rows if "secretKeyRef" in row}
+        from_environment = (document.get("auth") or {}).get("secretStore") in {None, _ENVIRONMENT}
         return Component(
             path,
             document["metadata"]["name"],
             spec["type"],
             {row["name"]: str(row["value"]) for row in rows if "value" in row},
-            {row["name"]: str(row["secretKeyRef"]["key"]) for row in rows if "secretKeyRef" in row},
+            references if from_environment else {},
+            frozenset() if from_environment else frozenset(references),
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise RunFileError(f"{path} is no Dapr component: it lacks {error}") from error

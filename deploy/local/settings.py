@@ -18,6 +18,8 @@ from deploy.local.errors import RunFileError, SettingError
 
 FILE: Final = Path(__file__).resolve().parents[2] / "components" / "settings.yaml"
 logger = logging.getLogger(__name__)
+# Settings whose values are not shown: they have a secret, or may have one in an address.
+_SECRET: Final = re.compile(r"password|secret|token|key$|connectionString|url", re.IGNORECASE)
 # How Dapr reads a truth value.
 _TRUTH: Final = {True: "true|t|yes|y|on|1", False: "false|f|no|n|off|0|"}
 
@@ -102,7 +104,7 @@ def problems(
         if component.type in known:
             row = known[component.type]
             values = {**component.settings, **_from_environment(component, env)}
-            for name in (*component.settings, *component.variables):
+            for name in (*component.settings, *component.variables, *component.elsewhere):
                 if name not in row.settings:
                     yield Problem(component.path, _unknown(name, component, row))
             for rule in row.rules:
@@ -125,17 +127,18 @@ def _unknown(name: str, component: Component, row: Known) -> str:
 
 
 def _fault(rule: Rule, component: Component, values: Mapping[str, str]) -> str | None:
-    unknown = component.variables.keys() - values.keys()
+    unknown = (component.variables.keys() | component.elsewhere) - values.keys()
     applies = rule.not_for != component.name and all(
         other in unknown or _fits(pattern, values.get(other, "")) for other, pattern in rule.fitting.items()
     )
-    variable = component.variables.get(rule.setting)
-    value = values.get(rule.setting, rule.default if variable is None else None)
+    value = values.get(rule.setting, None if rule.setting in unknown else rule.default)
     if not applies or value is None or _fits(rule.must, value):
         return None
-    if variable is not None:
+    if (variable := component.variables.get(rule.setting)) is not None:
         # What it has may be a secret.
         return f"{rule.setting}, which is read from {variable}, does not do: {rule.because}"
+    if rule.setting in values and _SECRET.search(rule.setting):
+        return f"{rule.setting}, which is not shown here, does not do: {rule.because}"
     said = "is" if rule.setting in values else "is not set, which means"
     return f"{rule.setting} {said} {value!r}: {rule.because}"
 

@@ -229,7 +229,7 @@ def test_an_open_circuit_breaker_is_a_problem_that_names_the_app_and_the_target(
     states = {"writer": "open", "reviewer": "closed", "researcher": "half-open"}
     told = [f"{app} to Conversation_llm: {state} at its last call" for app, state in states.items()]
     assert (check.ok, check.text) == (False, "; ".join(told))
-    assert "the first call that succeeds closes it" in check.mend
+    assert "the next question that succeeds closes it (dovecote ask)" in check.mend
 
 
 @pytest.mark.parametrize(

@@ -116,6 +116,7 @@ def test_another_file_is_made_after_the_checkouts_or_changed_if_it_is_there(
     out = tmp_path / "new" / "resiliency.yaml"
     said = _run(capsys, "--max-attempts=3", "--initial-delay=1", "--backoff-multiplier=1", f"--out={out}")
     assert "duration: 1s" in said
+    assert said.endswith("It counts from the next start of the sidecars.\n")
     assert f"Written: {out}" in said
     out.write_text(out.read_text().replace("name: dovecote", "name: mine"))
     _run(capsys, "--max-attempts=4", "--initial-delay=1", "--backoff-multiplier=1", f"--out={out}")
@@ -131,6 +132,19 @@ def test_another_file_is_made_after_the_checkouts_or_changed_if_it_is_there(
 def test_what_is_no_resiliency_is_refused_and_named(text: str) -> None:
     with pytest.raises(CommandError, match=r"^file: no Resiliency"):
         RetryPolicy(3, 1, 2).written(text, "file")
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
+@pytest.mark.parametrize("option", ["--initial-delay", "--backoff-multiplier"])
+def test_what_is_no_finite_number_is_refused_and_named(
+    checkout: Path, capsys: pytest.CaptureFixture[str], option: str, value: str
+) -> None:
+    options = {"--max-attempts": "3", "--initial-delay": "1", "--backoff-multiplier": "1", option: value}
+    with pytest.raises(SystemExit) as end:
+        main(["retries", *(f"{name}={text}" for name, text in options.items())])
+    assert end.value.code == 2
+    assert f"Invalid value for '{option}': Input should be" in capsys.readouterr().err
+    assert (checkout / RESILIENCY).read_text() == BEFORE
 
 
 def _run(capsys: pytest.CaptureFixture[str], *options: str) -> str:

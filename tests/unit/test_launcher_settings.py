@@ -1,5 +1,6 @@
 """Settings that a component does not know or cannot honour are refused with the reason."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +134,26 @@ def test_a_certificate_that_the_address_makes_useless_is_told_and_the_address_is
     assert text.startswith("url, which is read from MQTT_URL, does not do: without mqtts:// nothing is encrypted")
     assert "secret" not in text
     assert found(one, known, MQTT_URL="mqtts://me:secret@host:8883", **env) == []
+
+
+@pytest.mark.parametrize("folder", ["state/sqlserver", "pubsub/rabbitmq-tls"])
+def test_a_value_that_may_hold_a_password_is_not_told(folder: str, known: dict[str, Known]) -> None:
+    one = load_components([COMPONENTS / folder])[0]
+    spelled = {**one.settings, "connectionString": "Server=a;Password=hunter2", "caCert": "PEM"}
+    [text] = [said for said in found(replace(one, settings=spelled, variables={}), known) if "does not do" in said]
+    assert text.startswith("connectionString, which is not shown here, does not do: without ")
+    assert "hunter2" not in text
+
+
+def test_a_value_that_another_secret_store_has_is_not_judged(tmp_path: Path, known: dict[str, Known]) -> None:
+    text = (COMPONENTS / "pubsub" / "kafka" / "pubsub.yaml").read_text()
+    kept = text.replace("value: oldest", "secretKeyRef: {name: offset, key: offset}")
+    (tmp_path / "pubsub.yaml").write_text(kept.replace("secretStore: secrets", "secretStore: keyvault"))
+    one = load_components([tmp_path])[0]
+    assert "initialOffset" in one.elsewhere
+    assert found(one, known) == []
+    unknown = replace(one, elsewhere=one.elsewhere | {"keepalive"})
+    assert [said.partition(":")[0] for said in found(unknown, known)] == ["pubsub.kafka has no setting 'keepalive'"]
 
 
 def test_what_holds_for_messages_that_must_arrive_does_not_for_news(known: dict[str, Known]) -> None:

@@ -39,6 +39,30 @@ def test_what_another_secret_store_keeps_is_not_looked_for_in_the_environment() 
     variables.require_set(load_components([COMPONENTS / "pubsub" / "kafka"]), {})
 
 
+@pytest.mark.parametrize(
+    ("auth", "read"),
+    [
+        ("auth:\n  secretStore: secrets\n", {"key": "OPENAI_API_KEY"}),
+        ("", {"key": "OPENAI_API_KEY"}),
+        ("auth:\n  secretStore: keyvault\n", {}),
+    ],
+)
+def test_a_reference_is_to_a_variable_where_no_other_secret_store_is_named(
+    tmp_path: Path, auth: str, read: dict[str, str]
+) -> None:
+    text = (COMPONENTS / "llm" / "openai" / "llm.yaml").read_text()
+    (tmp_path / "llm.yaml").write_text(text.replace("auth:\n  secretStore: secrets\n", auth))
+    [model] = load_components([tmp_path])
+    assert model.variables == read
+    assert model.elsewhere == {"key"} - read.keys()
+    together = [*load_components([COMPONENTS / "shared"]), model]
+    if read:
+        with pytest.raises(VariableError, match="key is read from OPENAI_API_KEY, which is not set"):
+            variables.require_set(together, {})
+    else:
+        variables.require_set(together, {})
+
+
 def test_a_certificate_given_as_a_file_becomes_its_text(tmp_path: Path) -> None:
     (tmp_path / "ca.crt").write_text("-----BEGIN CERTIFICATE-----\n")
     env = {"MQTT_CA_CERT": "ca.crt", "MQTT_CLIENT_CERT": "-----BEGIN CERTIFICATE-----\nabc", "MQTT_CLIENT_KEY": ""}

@@ -166,7 +166,7 @@ def check_breakers(client: httpx.Client, measures: Mapping[str, str]) -> Check:
     states = [f"{one.app_id} to {one.target}: {one.state} at its last call" for one in found]
     text = "; ".join([*(states or ["no call came to one yet"]), *silent])
     if any(one.state == "open" for one in found):
-        mend = "see that the target answers: the first call that succeeds closes it"
+        mend = "see that the target answers: the next question that succeeds closes it (dovecote ask)"
         return Check("circuit breakers", False, text, mend)
     return Check("circuit breakers", True, text)
 

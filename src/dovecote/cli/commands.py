@@ -244,7 +244,7 @@ def retries(
     """Write how often, and how far apart, a message is tried that fails, and say what became of each key.
 
     It is the policy `inbound` of components/shared/resiliency.yaml, which all that is delivered has. A message may
-    allow fewer attempts itself.
+    allow fewer attempts itself. What is written counts from the next start of the sidecars.
     """
     checkout = find_checkout(Path.cwd())
     policy = RetryPolicy(max_attempts, initial_delay, backoff_multiplier)
@@ -253,6 +253,8 @@ def retries(
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(policy.written(before.read_text(encoding="utf-8"), str(before)), encoding="utf-8")
     _tell([file], [*policy.accounts(noticed_after(checkout))], as_json=as_json)
+    if not as_json:
+        sys.stdout.write("It counts from the next start of the sidecars.\n")
 
 
 @app.command()
