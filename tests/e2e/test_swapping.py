@@ -67,7 +67,7 @@ def test_editing_the_active_component_file_changes_the_broker_under_way(
         components = checkout / "components" / "pubsub"
         shutil.copy(components / "mqtt" / "pubsub.yaml", components / "redis" / "pubsub.yaml")
         results = [answer.result() for answer in answers]
-    assert [result["status"] for result in results] == ["completed"] * QUESTIONS
+    assert [(result["status"], result["error"]) for result in results] == [("completed", None)] * QUESTIONS
     assert system.balance(account) == QUESTIONS
     wait_until(lambda: brokers(system) == {"pubsub.mqtt3"}, "the other broker at each sidecar", 60)
     later = system.ask("And now?", docs=documents)
