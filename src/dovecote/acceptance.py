@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import JsonValue
 from pydantic_core import to_json
@@ -12,6 +12,9 @@ from dovecote.messages import Message
 from dovecote.ports import Ports, Retry, WorkflowStatus
 from dovecote.results import refusal
 
+if TYPE_CHECKING:
+    from dovecote.app import Running
+
 log = logging.getLogger(__name__)
 
 LARGEST: Final = 1 << 20
@@ -20,24 +23,23 @@ LARGEST: Final = 1 << 20
 Each step of its workflow may have it again, and all steps together go to the worker in one message, of which the
 sidecar takes 16 MiB.
 """
-
-
 _MODEL_WAIT: Final = 60.0  # seconds; of a task that a version accepted which did not say
 
 
 async def accept(
-    ports: Ports, workflow: str, task: Message, *, taker: str, at_once: bool = False, **more: JsonValue
+    running: "Running", workflow: str, task: Message, *, at_once: bool = False, **more: JsonValue
 ) -> WorkflowStatus | None:
     """Start the task's workflow, whose instance id is the task's; None if it is new or under way.
 
-    The workflow is given the task, and `more` beside its fields: what it must know of settings is there, since a
-    workflow that goes on after a restart is to decide as before.
+    The workflow is given the task, and beside its fields `model_wait` and `more`: what it must know of settings is
+    there, since a workflow that goes on after a restart is to decide as before.
     A task that comes again while the work on it goes on is one whose sender does not know: it is told, on
-    `reply_to`, that `taker` has it; with `at_once` also when it comes first, as soon as its workflow is there.
+    `reply_to`, that the app has it; with `at_once` also when it comes first, as soon as its workflow is there.
     Of one that has ended the status is returned, for its answer to be given again. Raises TooLargeError for a new
     one of more bytes than LARGEST, whose sender is told, and NotBegunError while it cannot be accepted.
     """
-    data = task.model_dump(mode="json") | more
+    ports, taker = running.ports, running.registration.app_id
+    data = task.model_dump(mode="json") | {"model_wait": running.settings.model_wait} | more
     try:
         await _require_room(ports, task, len(to_json(data)), taker)
         new = await ports.workflows.schedule(workflow, data, instance_id=task.id)

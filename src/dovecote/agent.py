@@ -80,9 +80,7 @@ class Agent:
                 f"task {task.id!r} from {task.sender!r} wants an answer, and agent {self.name!r} answers nobody",
                 mend="set publish_to_supervisor, or send the task without reply_to",
             )
-        running = self._app.running
-        wait = running.settings.model_wait
-        ended = await accept(running.ports, WORKFLOW, task, taker=self.name, model_wait=wait)
+        ended = await accept(self._app.running, WORKFLOW, task)
         if ended is not None:
             failure = Failure(type=ended.error_type, message=ended.error).model_dump(mode="json")
             outcome = {"error": failure} if ended.status == "failed" else ended.output

@@ -5,6 +5,7 @@ rejected at once: accepted is said when its workflow is started. That carries it
 is killed meanwhile; once, however often the command is sent.
 """
 
+import contextlib
 import json
 import logging
 from collections.abc import Callable
@@ -30,7 +31,7 @@ from dovecote.errors import (
     TooLargeError,
     UnavailableError,
 )
-from dovecote.inbox import Route
+from dovecote.inbox import Route, outcome_key
 from dovecote.messages import DeliveryMode, Message, MessageType
 from dovecote.modes import begin
 from dovecote.once import Once
@@ -48,9 +49,7 @@ _REPORT: Final = "command.report"
 _BURY: Final = "command.bury"
 _TELL: Final = Retry.lasting(3600, longest=60)
 _PAUSE: Final = timedelta(minutes=10)
-_INLINE: Final = (
-    1 << 16
-)  # bytes of a command that its workflow is given; the content of a larger one is kept in state
+_INLINE: Final = 1 << 16  # bytes of content that a workflow is given; what is larger is kept in state
 _ACCEPTED: Final = 7 * 24 * 3600  # seconds that an accepted command is kept for its app to be there
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -108,17 +107,17 @@ class Commands:
         if HANDED_IN.get():
             await self._carry_out_again(message)
             return
-        running, name = self._app.running, self._app.name
+        running = self._app.running
         try:
             self._checked(message)
             envelope = await self._envelope(message)
         except (CommandRejectedError, TooLargeError) as error:
             if not message.reply_to:
                 raise
-            await running.ports.bus.publish(message.reply_to, refusal(message, error, sender=name))
+            told = refusal(message, error, sender=self._app.name)
+            await running.ports.bus.publish(message.reply_to, told)
             return
-        wait = running.settings.model_wait
-        ended = await accept(running.ports, WORKFLOW, envelope, taker=name, at_once=True, model_wait=wait)
+        ended = await accept(running, WORKFLOW, envelope, at_once=True)
         if ended is not None and ended.status == "failed":
             await self._carry_out_now(message)  # it has told nobody
         elif ended is not None and message.reply_to:
@@ -142,10 +141,10 @@ class Commands:
     async def _carry_out_again(self, message: Message) -> None:
         """Carry out a dead letter: an error with which it ended is forgotten, but not what it has done."""
         ports = self._app.running.ports
-        kept = await Once(ports.state).kept(_done(message))
+        kept = await Once(ports.state).kept(outcome_key(message))
         if kept and kept.value.get("error"):
             await forget(ports.state, message.identity)
-            await ports.state.delete(_done(message))
+            await ports.state.delete(outcome_key(message))
         await self._carry_out_now(message)
 
     async def _carry_out_now(self, message: Message) -> None:
@@ -169,11 +168,9 @@ class Commands:
         told: JsonValue = {"command": data, "error": failure}
         heard = False
         if command.reply_to:
-            try:
+            with contextlib.suppress(DovecoteError):
                 yield context.call_activity(_REPORT, told, _TELL)
                 heard = not command.expired(context.current_utc_datetime)
-            except DovecoteError:
-                heard = False  # it failed, and its sender does not know
         while failure and not heard:
             try:
                 yield context.call_activity(_BURY, told, _TELL)
@@ -219,7 +216,7 @@ class Commands:
     async def _answer(self, command: Message, failure: JsonValue) -> None:
         """Publish the outcome of a command that has ended: the error, or else what is kept."""
         ports, name = self._app.running.ports, self._app.name
-        kept = None if failure else await Once(ports.state).kept(_done(command))
+        kept = None if failure else await Once(ports.state).kept(outcome_key(command))
         gone = NotFoundError(f"the outcome of command {command.id!r} is not kept any more")
         outcome = kept.value if kept else {"error": failure or Failure.of(gone).model_dump(mode="json")}
         await ports.bus.publish(str(command.reply_to), answer(command, outcome, sender=name))
@@ -247,8 +244,8 @@ class Commands:
                 return {"error": Failure.of(error).model_dump(mode="json")}
 
         # Another of its idempotency key may be at it, or a replica that was killed.
-        done = await Once(state).do(_done(command), work, wait=True)
-        return ToolOutcome.model_validate(done.value if done else {})
+        done = await Once(state).do(outcome_key(command), work, wait=True)
+        return ToolOutcome.model_validate(done.value)
 
     def _checked(self, message: Message) -> tuple[Function, dict[str, Any]]:
         try:
@@ -273,10 +270,6 @@ class Commands:
 
 def _key(command_id: str) -> str:
     return f"command:{command_id}"
-
-
-def _done(command: Message) -> str:
-    return f"request:{command.identity}"
 
 
 def _schema(schema: object) -> str:

@@ -153,11 +153,16 @@ class Inbox:
             return await _result(route, request)
 
         bus, name, reply_to = self._app.running.ports.bus, self._app.name, str(request.reply_to)
-        done = await Once(self._app.running.ports.state).do(f"request:{request.identity}", work)
+        done = await Once(self._app.running.ports.state).do(outcome_key(request), work)
         if done is None:
             await bus.publish(reply_to, request.accepted(sender=name))
             return
         await bus.publish(reply_to, answer(request, done.value, sender=name))
+
+
+def outcome_key(request: Message) -> str:
+    """Under which key the state of an app has the outcome of a request or a command, once it is done."""
+    return f"request:{request.identity}"
 
 
 async def _result(route: Route, request: Message) -> JsonValue:

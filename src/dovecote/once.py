@@ -10,7 +10,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, Literal, overload
 
 from pydantic import JsonValue
 
@@ -26,6 +26,8 @@ KEPT: Final = 24 * 3600
 LEASE: Final = 5.0
 """Seconds without a sign of life after which a replica counts as gone."""
 _LOOK: Final = 0.2
+
+Work = Callable[[], Awaitable[JsonValue]]
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,11 @@ class Once:
         self._state = state
         self._lease = LEASE if lease is None else lease
 
-    async def do(self, key: str, work: Callable[[], Awaitable[JsonValue]], *, wait: bool = False) -> Outcome | None:
+    @overload
+    async def do(self, key: str, work: Work, *, wait: Literal[True]) -> Outcome: ...
+    @overload
+    async def do(self, key: str, work: Work) -> Outcome | None: ...
+    async def do(self, key: str, work: Work, *, wait: bool = False) -> Outcome | None:
         """The outcome of the work, done now or before; None if another replica is at it, and alive.
 
         With `wait` there is always one: what another replica is at is waited for. What the work raises is raised,
@@ -83,7 +89,7 @@ class Once:
                 return now
         return row
 
-    async def _work(self, key: str, mine: str, work: Callable[[], Awaitable[JsonValue]]) -> Outcome:
+    async def _work(self, key: str, mine: str, work: Work) -> Outcome:
         done = False
         try:
             async with self._alive(key, mine):

@@ -125,7 +125,7 @@ class Orchestrator:
             raise InvalidInputError(f"task {message.id!r} does not fit: {faults(error.errors())}") from error
         running = self._app.running
         patience = Patience.model_validate(running.settings).model_dump(mode="json")
-        ended = await accept(running.ports, PLAN, message, taker=self.name, patience=patience)
+        ended = await accept(running, PLAN, message, patience=patience)
         if ended is None:
             self._tell(message.id, "started", f"{self.name} takes the task")
         else:

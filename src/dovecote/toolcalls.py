@@ -60,9 +60,7 @@ class BrokeredCalls:
         call = call.model_copy(update={"task_id": task_id})
         task: JsonValue = call.model_dump(mode="json")
         kept = message.model_copy(update={"id": task_id, "content": task, "reply_to": None})
-        running = self._app.running
-        wait = running.settings.model_wait
-        ended = await accept(running.ports, WORKFLOW, kept, taker=self._app.name, model_wait=wait)
+        ended = await accept(self._app.running, WORKFLOW, kept)
         if ended is not None:
             # One that failed could not publish its answer; the outcome of the call is kept.
             await self._answer(ended.output or {"task_id": task_id, **await self._run(call)})

@@ -19,6 +19,7 @@ class Till:
     def __init__(self) -> None:
         self.app = App("till")
         self.log: list[str] = []
+        self.lost = {"lost"}
         self.goes = asyncio.Event()
         self.goes.set()
         commands = Commands(self.app)
@@ -28,7 +29,7 @@ class Till:
             """Pay an order; returns what was paid for it so far."""
             self.log.append(order)
             await self.goes.wait()
-            if order == "lost":
+            if order in self.lost:
                 raise ToolError("there is no such order", mend="order it first")
             if order == "flaky" and self.log.count("flaky") < 3:
                 raise UnavailableError("not yet")

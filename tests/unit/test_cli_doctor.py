@@ -1,5 +1,6 @@
 """`dovecote doctor`: what it finds wrong, and the mend."""
 
+import contextlib
 import json
 import shutil
 from collections.abc import Iterator
@@ -157,27 +158,35 @@ def test_a_named_dapr_that_does_not_fit_is_a_problem(tmp_path: Path, monkeypatch
     assert check.mend == "unset it, and Dapr is fetched"
 
 
-class _NotReady(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        body = b'{"ready":false,"missing":["no sidecar"]}'
-        self.send_response(503)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
+@contextlib.contextmanager
+def _gateway(checkout: Path, status: int, body: bytes) -> Iterator[str]:
+    """A system whose gateway says this of its health, and of which no other app answers; gives its address."""
 
-    def log_message(self, *_: Any) -> None:
-        pass
+    class Health(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
 
+        def log_message(self, *_: Any) -> None:
+            pass
 
-def test_every_app_that_is_not_ready_is_told_with_its_log(checkout: Path) -> None:
-    with HTTPServer(("127.0.0.1", 0), _NotReady) as server:
+    with HTTPServer(("127.0.0.1", 0), Health) as server:
         Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}).start()
         url = f"http://127.0.0.1:{server.server_port}"
         (checkout / ".dovecote" / "run.json").write_text(json.dumps({"pid": 1, "created": 1, "url": url}))
         # An offset at which nothing listens: ports below 1024 are not handed out.
         (checkout / ".dovecote" / "ports.json").write_text(json.dumps({"offset": -20990}))
+        try:
+            yield url
+        finally:
+            server.shutdown()
+
+
+def test_every_app_that_is_not_ready_is_told_with_its_log(checkout: Path) -> None:
+    with _gateway(checkout, 503, b'{"ready":false,"missing":["no sidecar"]}'):
         found = {name: (text, mend) for name, text, mend in problems(check_system(checkout))}
-        server.shutdown()
     text, mend = found["gateway"]
     assert text == 'not ready: {"ready":false,"missing":["no sidecar"]}'
     assert mend == "look into .dovecote/logs/gateway.log"
@@ -185,24 +194,10 @@ def test_every_app_that_is_not_ready_is_told_with_its_log(checkout: Path) -> Non
     assert len(found) == 9
 
 
-class _InMemory(_NotReady):
-    def do_GET(self) -> None:
-        body = b'{"ready":true,"missing":[],"notes":["state is kept in memory"]}'
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-
 @pytest.mark.promise("ACS-08")
 def test_what_a_ready_app_notes_of_its_state_is_told(checkout: Path) -> None:
-    with HTTPServer(("127.0.0.1", 0), _InMemory) as server:
-        Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}).start()
-        url = f"http://127.0.0.1:{server.server_port}"
-        (checkout / ".dovecote" / "run.json").write_text(json.dumps({"pid": 1, "created": 1, "url": url}))
-        (checkout / ".dovecote" / "ports.json").write_text(json.dumps({"offset": -20990}))
+    with _gateway(checkout, 200, b'{"ready":true,"missing":[],"notes":["state is kept in memory"]}') as url:
         [gateway] = [check for check in check_system(checkout) if check.name == "gateway"]
-        server.shutdown()
     assert gateway == Check("gateway", True, f"ready at {url}; state is kept in memory")
 
 

@@ -8,7 +8,8 @@ from pydantic import JsonValue
 from dovecote import App, Commands, DeliveryMode, Message, topics
 from dovecote.acceptance import LARGEST, accept
 from dovecote.commands import WORKFLOW
-from dovecote.errors import ConfigurationError, ToolError, UnavailableError
+from dovecote.errors import ConfigurationError, UnavailableError
+from dovecote.settings import Settings
 from dovecote.testing import Network
 from tests.support.eventually import eventually
 from tests.support.till import Till, asker, outcomes, pay
@@ -26,38 +27,23 @@ async def _hand_in(net: Network, message: Message, number: int = 1) -> Any:
 
 
 async def test_a_command_that_a_bug_has_ended_is_carried_out_when_it_is_handed_in_after_the_mend() -> None:
-    app, mended, log = App("till"), False, list[str]()
-
-    @Commands(app).command
-    async def pay(order: str, cents: int) -> int:
-        """Pay an order."""
-        log.append(order)
-        if not mended:
-            raise ToolError("a bug")
-        return cents
-
-    command = _pay()
-    async with asker(app) as (ann, net):
+    till, command = Till(), pay("lost")
+    async with asker(till.app) as (ann, net):
         await ann.bus.send("till", command)
         await eventually(lambda: net.bus.events(topics.DEAD_LETTERS), "the dead letter")
-        assert (await _hand_in(net, command))["reason"] == "a bug"
-        mended = True
+        assert (await _hand_in(net, command))["reason"] == "there is no such order"
+        till.lost.clear()
         assert await _hand_in(net, command, 2) is None
         assert await _hand_in(net, command, 3) is None
-    assert log == ["a"] * 3
-    assert pay is not None
-
-
-def _pay(**fields: Any) -> Message:
-    return pay(**fields)
+    assert till.log == ["lost"] * 3
 
 
 async def test_whoever_hands_in_a_command_that_was_never_accepted_hears_what_becomes_of_it() -> None:
     till = Till()
     async with asker(till.app) as (_, net):
-        assert await _hand_in(net, _pay()) is None
+        assert await _hand_in(net, pay()) is None
         assert till.log == ["a"]
-        refused = _pay(reply_to=topics.replies("ann")).model_copy(update={"content": {"command": "fly"}})
+        refused = pay(reply_to=topics.replies("ann")).model_copy(update={"content": {"command": "fly"}})
         assert (await _hand_in(net, refused))["error"] == "CommandRejectedError"
 
 
@@ -75,7 +61,7 @@ async def test_a_command_whose_sender_cannot_be_told_that_it_is_accepted_is_no_d
             put(events)
 
         monkeypatch.setattr(net.bus, "put", fail_at_accepted)
-        command = _pay(reply_to=topics.replies("ann"), max_attempts=1)
+        command = pay(reply_to=topics.replies("ann"), max_attempts=1)
         await ann.bus.send("till", command)
         await eventually(lambda: outcomes(net) == [5], "the outcome")
         assert refused == ["accepted"]
@@ -96,7 +82,7 @@ async def test_a_failed_command_whose_sender_cannot_be_told_for_hours_is_a_dead_
             put(events)
 
         monkeypatch.setattr(net.bus, "put", fail_while_away)
-        command = _pay(order="lost", reply_to=topics.replies("ann"))
+        command = pay(order="lost", reply_to=topics.replies("ann"))
         await ann.bus.send("till", command)
         await eventually(lambda: till.log, "the work")
 
@@ -123,7 +109,7 @@ async def test_of_two_large_commands_of_one_id_the_first_counts() -> None:
     till.goes.clear()
     orders = [letter * 100_000 for letter in "ab"]
     async with asker(till.app) as (ann, net):
-        first, second = (_pay(order=order, id="same") for order in orders)
+        first, second = (pay(order=order, id="same") for order in orders)
         await ann.bus.send("till", first)
         await eventually(lambda: till.log, "the work")
         await ann.bus.send("till", second)
@@ -158,21 +144,26 @@ async def test_a_command_that_is_carried_out_once_at_most_waits_for_a_state_stor
 
 async def test_how_long_a_command_is_tried_is_decided_when_it_is_accepted() -> None:
     till = Till()
-    async with asker(till.app, model_wait=7) as (ann, net):
-        accepted = await ann.bus.command("till", "pay", {"order": "a", "cents": 5})
+    till.goes.clear()
+    async with asker(till.app, model_wait=60) as (ann, net):
+        accepted = await ann.bus.command("till", "pay", {"order": "flaky", "cents": 5})
+        await eventually(lambda: till.log, "the work")
+        await net.stop("till")
+        net.settings = Settings(model_wait=0)
+        till.goes.set()
+        await net.start("till")
         assert await accepted.outcome() == 5
-        history = net.workflows("till").history(accepted.id).model_dump()
-    assert history["data"]["model_wait"] == 7
+    assert till.log == ["flaky"] * 3
 
 
 async def test_a_large_task_that_a_version_before_has_accepted_goes_on() -> None:
     till = Till()
     till.goes.clear()
     async with asker(till.app) as (_, net):
-        task = _pay(order="a" * LARGEST)
+        task = pay(order="a" * LARGEST)
         data = task.model_dump(mode="json")
         assert await net.workflows("till").schedule(WORKFLOW, data, instance_id=task.id)
-        assert await accept(till.app.running.ports, WORKFLOW, task, taker="till") is None
+        assert await accept(till.app.running, WORKFLOW, task) is None
         assert not net.bus.events(topics.DEAD_LETTERS)
 
 

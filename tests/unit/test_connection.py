@@ -35,10 +35,13 @@ class Sidecar:
         self.asked += 1
         return self.kind
 
+    async def component_types(self) -> dict[str, str]:
+        types = {name: self.kind for name in COMPONENTS if name != MODEL} | {STATESTORE: self.store}
+        return {name: kind for name, kind in types.items() if kind}
+
     async def metadata(self) -> dict[str, Any]:
-        types = {STATESTORE: self.store}
-        names = [name for name in COMPONENTS if name != MODEL and types.get(name, self.kind)]
-        return {"components": [{"name": name, "type": types.get(name, self.kind)} for name in names]}
+        types = await self.component_types()
+        return {"components": [{"name": name, "type": kind} for name, kind in types.items()]}
 
     async def wait_until_healthy(self) -> None:
         pass

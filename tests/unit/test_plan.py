@@ -112,7 +112,7 @@ async def test_a_task_goes_on_under_the_settings_that_it_was_accepted_under() ->
         task = TaskResult.model_validate(await net.invoke("lead", "tasks", {"content": {}}))
         await eventually(lambda: len(calls) == 2, "the second question")
         await net.stop("lead")
-        net._settings = Settings(ask_retries=0, model_wait=0)
+        net.settings = Settings(ask_retries=0, model_wait=0)
         await net.start("lead")
         again.set()
         assert (await net.result(task.task_id)).answer == "here I am"

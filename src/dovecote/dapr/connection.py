@@ -130,8 +130,7 @@ class Connection:
 
         Raises ConfigurationError if that is not what the app's mode says: then the server ends (dovecote.serve).
         """
-        loaded = (await self._sidecar.metadata()).get("components", [])
-        kind = next((row.get("type", "") for row in loaded if row["name"] == STATESTORE), "")
+        kind = (await self._sidecar.component_types()).get(STATESTORE, "")
         try:
             require_agreed(self._settings.state_mode, kind)
         except ConfigurationError as error:

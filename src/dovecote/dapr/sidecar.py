@@ -1,6 +1,7 @@
 """The sidecar's HTTP API: one pooled session for everything that is not workflow or model."""
 
 import asyncio
+import contextlib
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, Final
@@ -78,15 +79,16 @@ class Sidecar:
         metadata: dict[str, Any] = from_json(body)
         return metadata
 
+    async def component_types(self) -> dict[str, str]:
+        """The types of the components that are loaded now, by their names."""
+        return {row["name"]: row["type"] for row in (await self.metadata()).get("components", [])}
+
     async def component_type(self, name: str) -> str:
-        """The type of a loaded component, waiting until the sidecar has loaded it."""
+        """The type of a component, waiting until the sidecar has loaded it."""
         while True:
-            try:
-                for component in (await self.metadata()).get("components", []):
-                    if component["name"] == name:
-                        return str(component["type"])
-            except UnavailableError:
-                pass
+            with contextlib.suppress(UnavailableError):
+                if kind := (await self.component_types()).get(name):
+                    return kind
             await asyncio.sleep(_POLL)
 
     async def shut_down(self) -> None:

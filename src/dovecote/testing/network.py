@@ -57,7 +57,8 @@ class Network:
 
     `apps` are what services serve, or the objects behind; agents and tools need the app `directory` among them.
     Several of one app-id are its replicas, the second called `<app-id>-2`; they share state and workflows.
-    `model` answers all agents, or is a model for each by app-id. `settings` are the environment's if not given.
+    `model` answers all agents, or is a model for each by app-id. `settings` are the environment's if not given;
+    an app has those that are there when it starts.
     `secrets` are those of the secret store, and `keys` the keys that content is encrypted with, by their ids.
     """
 
@@ -77,7 +78,7 @@ class Network:
         self.bus.claims = MemoryState(self.clock)
         self._models = model if isinstance(model, Mapping) else {}
         self._model: Model = ScriptedModel() if model is None or isinstance(model, Mapping) else model
-        self._settings = settings
+        self.settings = settings
         self._running: dict[str, FastAPI] = {}
         self._reachable: dict[str, FastAPI] = {}
         self._hosts: dict[str, _Host] = {}
@@ -118,7 +119,7 @@ class Network:
         host = self._host(name)
         if name in self._running:
             raise ConfigurationError(f"app {name!r} is running already")
-        api = host.app.build(self._connect, self._settings)
+        api = host.app.build(self._connect, self.settings)
         await host.lifespan.enter_async_context(api.router.lifespan_context(api))
         self._running[name] = api
         self._reachable[api.title] = api
@@ -170,7 +171,7 @@ class Network:
     @property
     def invoke(self) -> MemoryInvoke:
         """Calls a method of a running app by app-id, as apps call each other."""
-        settings = self._settings or get_settings()
+        settings = self.settings or get_settings()
         return MemoryInvoke(self._reachable, settings.app_api_token.get_secret_value())
 
     def http(self, name: str) -> httpx.AsyncClient:
