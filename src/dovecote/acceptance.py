@@ -23,6 +23,8 @@ LARGEST: Final = 1 << 20
 Each step of its workflow may have it again, and all steps together go to the worker in one message, of which the
 sidecar takes 16 MiB.
 """
+TELL: Final = Retry.lasting(3600, longest=30)
+"""How long an outcome is tried to be told: it outlives a broker that is away."""
 _MODEL_WAIT: Final = 60.0  # seconds; of a task that a version accepted which did not say
 
 

@@ -12,12 +12,12 @@ from fastapi import FastAPI
 from pydantic import JsonValue
 
 from dovecote import topics
-from dovecote.acceptance import accept, patience_of
+from dovecote.acceptance import TELL, accept, patience_of
 from dovecote.app import App
 from dovecote.budget import Budget
 from dovecote.errors import DovecoteError, InvalidInputError, Reject
 from dovecote.messages import Message, MessageType
-from dovecote.ports import Retry, Steps, WorkflowContext
+from dovecote.ports import Steps, WorkflowContext
 from dovecote.prompts import prompt
 from dovecote.reports import Preset, Reports
 from dovecote.results import Failure
@@ -25,7 +25,6 @@ from dovecote.rounds import Rounds, Run
 from dovecote.toolbox import Toolbox
 
 WORKFLOW: Final = "agent"
-_REPLY: Final = Retry.lasting(240)
 
 
 class Agent:
@@ -105,7 +104,7 @@ class Agent:
             outcome = {"error": failure.model_dump(mode="json")}
         if not run.replied and (task.reply_to or "error" in outcome):
             envelope = task.model_copy(update={"content": None}).model_dump(mode="json")
-            yield context.call_activity("reply", {"task": envelope, "outcome": outcome}, _REPLY)
+            yield context.call_activity("reply", {"task": envelope, "outcome": outcome}, TELL)
         return outcome
 
     async def _reply(self, data: Any) -> JsonValue:

@@ -11,13 +11,13 @@ from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, JsonValue
 
-from dovecote.errors import AgentUnavailableError, DeadlineError
+from dovecote.acceptance import TELL
+from dovecote.errors import AgentUnavailableError, DeadlineError, UnavailableError
 from dovecote.messages import Message, MessageType
 from dovecote.ports import Retry, WorkflowContext
 
 _Run = Generator[Any, Any, Any]
 _LONGEST_PAUSE: Final = 30.0
-_GIVE_UP: Final = Retry.lasting(240)
 
 
 class Patience(BaseModel):
@@ -53,8 +53,9 @@ class Asking:
     def until_answered(self, agent: str | None, limit: float) -> _Run:
         """Send until the answer is there; returns it as `take_reply` raised it.
 
-        `agent` is the app-id if it is known to run. Raises DeadlineError after `limit` seconds, and
-        AgentUnavailableError if nobody has taken the task within the accept timeout.
+        `agent` is the app-id if it is known to run. Raises DeadlineError after `limit` seconds,
+        AgentUnavailableError if nobody has taken the task within the accept timeout, and UnavailableError if it
+        could not be sent in that time.
         """
         began = self._context.current_utc_datetime
         end = began + timedelta(seconds=limit)
@@ -64,8 +65,14 @@ class Asking:
         sent = 0
         while True:
             data: dict[str, JsonValue] = {"message": self._task.model_dump(mode="json"), "agent": agent}
-            agent = yield self._context.call_activity("send", data, self._patience.tries)
-            sent += 1
+            failed: UnavailableError | None = None
+            try:
+                agent = yield self._context.call_activity("send", data, self._patience.tries)
+                sent += 1
+            except AgentUnavailableError:
+                raise
+            except UnavailableError as error:
+                failed = error  # the broker may be back before the agent's time is over
             again = self._context.current_utc_datetime + timedelta(seconds=pause)
             reply = yield from self._wait(min(again, end if self._accepted else min(end, last_call)))
             now = self._context.current_utc_datetime
@@ -74,8 +81,11 @@ class Asking:
             if now >= end:
                 raise DeadlineError(f"agent {self._task.recipient!r} did not answer in time")
             if now >= last_call and not self._accepted:
+                if failed and not sent:
+                    raise failed
                 yield from self._give_up(str(agent), sent)
-            pause = longest if self._accepted else min(pause * 2, longest)
+            if not failed:
+                pause = longest if self._accepted else min(pause * 2, longest)
 
     def _wait(self, until: datetime) -> _Run:
         """The answer, or None at that time."""
@@ -100,5 +110,5 @@ class Asking:
             "sent": sent,
             "reason": reason,
         }
-        yield self._context.call_activity("give_up", data, _GIVE_UP)
+        yield self._context.call_activity("give_up", data, TELL)
         raise AgentUnavailableError(reason, mend="see that it runs; the task is among the dead letters")

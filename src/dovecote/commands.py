@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 from pydantic_core import to_json
 
 from dovecote import topics
-from dovecote.acceptance import accept, patience_of
+from dovecote.acceptance import TELL, accept, patience_of
 from dovecote.app import App
 from dovecote.delivery import bury
 from dovecote.errors import (
@@ -35,7 +35,7 @@ from dovecote.inbox import Route, outcome_key
 from dovecote.messages import DeliveryMode, Message, MessageType
 from dovecote.modes import begin
 from dovecote.once import Once
-from dovecote.ports import Retry, Steps, ToolSpec, WorkflowContext, Write
+from dovecote.ports import Steps, ToolSpec, WorkflowContext, Write
 from dovecote.problems import faults
 from dovecote.resubmission import HANDED_IN
 from dovecote.results import Failure, answer, refusal
@@ -47,7 +47,6 @@ WORKFLOW: Final = "command"
 _CARRY_OUT: Final = "command.carry_out"
 _REPORT: Final = "command.report"
 _BURY: Final = "command.bury"
-_TELL: Final = Retry.lasting(3600, longest=60)
 _PAUSE: Final = timedelta(minutes=10)
 _INLINE: Final = 1 << 16  # bytes of content that a workflow is given; what is larger is kept in state
 _ACCEPTED: Final = 7 * 24 * 3600  # seconds that an accepted command is kept for its app to be there
@@ -169,11 +168,11 @@ class Commands:
         heard = False
         if command.reply_to:
             with contextlib.suppress(DovecoteError):
-                yield context.call_activity(_REPORT, told, _TELL)
+                yield context.call_activity(_REPORT, told, TELL)
                 heard = not command.expired(context.current_utc_datetime)
         while failure and not heard:
             try:
-                yield context.call_activity(_BURY, told, _TELL)
+                yield context.call_activity(_BURY, told, TELL)
                 heard = True
             except DovecoteError:
                 yield context.create_timer(_PAUSE)  # nothing is given up before its reason is told

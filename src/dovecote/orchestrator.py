@@ -7,7 +7,7 @@ from fastapi import FastAPI
 from pydantic import BaseModel, JsonValue, ValidationError
 
 from dovecote import topics
-from dovecote.acceptance import accept
+from dovecote.acceptance import TELL, accept
 from dovecote.app import App
 from dovecote.asking import Patience
 from dovecote.delivery import bury
@@ -20,13 +20,12 @@ from dovecote.errors import (
 )
 from dovecote.messages import NAMELESS, Message, MessageType, new_id
 from dovecote.plan import Execution, Plan
-from dovecote.ports import Retry, Steps, Usage, WorkflowContext, WorkflowStatus
+from dovecote.ports import Steps, Usage, WorkflowContext, WorkflowStatus
 from dovecote.problems import faults
 from dovecote.results import Failure, TaskEvent, TaskResult
 from dovecote.tools import ToolRequest, call_tool
 
 PLAN: Final = "plan"
-_FINISH: Final = Retry.lasting(240)
 
 
 class NewTask(BaseModel):
@@ -154,7 +153,7 @@ class Orchestrator:
             seconds=round((context.current_utc_datetime - began).total_seconds(), 3),
             error=error,
         ).model_dump(mode="json")
-        yield context.call_activity("finish", {"task": data, "result": result}, _FINISH)
+        yield context.call_activity("finish", {"task": data, "result": result}, TELL)
         return result
 
     async def find(self, capabilities: list[str]) -> JsonValue:

@@ -12,16 +12,15 @@ from typing import Any, Final
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from dovecote import topics
-from dovecote.acceptance import accept, patience_of
+from dovecote.acceptance import TELL, accept, patience_of
 from dovecote.app import App
 from dovecote.errors import DovecoteError, InvalidInputError
 from dovecote.messages import NAMELESS, Message, MessageType, new_id
-from dovecote.ports import Retry, Steps, WorkflowContext
+from dovecote.ports import Steps, WorkflowContext
 from dovecote.problems import faults
 from dovecote.results import Failure
 
 WORKFLOW: Final = "tool"
-_ANSWER: Final = Retry.lasting(240)
 
 
 class BrokeredCall(BaseModel):
@@ -73,7 +72,7 @@ class BrokeredCalls:
         except DovecoteError as error:
             outcome = {"result": None, "error": Failure.of(error).model_dump(mode="json")}
         answer: JsonValue = {"task_id": task["task_id"], **(outcome if isinstance(outcome, dict) else {})}
-        yield context.call_activity("answer", answer, _ANSWER)
+        yield context.call_activity("answer", answer, TELL)
         return answer
 
     async def _call(self, data: Any) -> JsonValue:

@@ -46,6 +46,7 @@ RUN = pytest.StashKey[Run]()
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--broker", choices=sorted(TRANSPORTS), help="run over this transport only")
+    parser.addoption("--outage", type=float, default=0, metavar="SECONDS", help="how long one lasts at least")
 
 
 @pytest.hookimpl(trylast=True)

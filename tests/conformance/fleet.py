@@ -9,6 +9,7 @@ from pydantic import JsonValue
 
 from dovecote import Message, MessageType
 from dovecote.errors import DovecoteError, NotFoundError, UnavailableError
+from dovecote.messages import new_id
 from dovecote.results import TaskResult
 from dovecote.topics import Capabilities
 from tests.conformance.apps.receiver import HEAP, LOCAL_NEWS, NEWS, TROUBLE, account_of
@@ -56,12 +57,12 @@ class Fleet(ABC):
         """Kill the sidecar of a replica as a crash would; it is started again."""
 
     @abstractmethod
-    async def stop(self, app: str) -> None:
-        """End all replicas of an app, with their sidecars."""
+    async def stop(self, *apps: str) -> None:
+        """End all replicas of some apps, with their sidecars."""
 
     @abstractmethod
-    async def start(self, app: str) -> None:
-        """Start all replicas of an app that was stopped."""
+    async def start(self, *apps: str) -> None:
+        """Start all replicas of all apps that were stopped."""
 
     @abstractmethod
     async def stop_broker(self) -> None:
@@ -207,9 +208,16 @@ class Fleet(ABC):
         return answers
 
     async def ask(self, questions: Sequence[str]) -> str:
-        """Give the lead a task; returns its id."""
-        started = await self.call("lead", "tasks", {"content": {"questions": [*questions]}})
-        return TaskResult.model_validate(started).task_id
+        """Give the lead a task, again until it is taken, which it is not while state is away; returns its id."""
+        task: JsonValue = {"id": new_id(), "content": {"questions": [*questions]}}
+
+        async def look() -> Any:
+            try:
+                return await self.call("lead", "tasks", task)
+            except UnavailableError:
+                return None
+
+        return TaskResult.model_validate(await eventually(look, "a task that is taken", LIMIT)).task_id
 
     async def answers(self, task_id: str) -> list[str]:
         """What the worker answered to the questions of a task."""

@@ -5,6 +5,7 @@ import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from io import BytesIO
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
@@ -95,13 +96,13 @@ class LaunchedFleet(Fleet):
     async def kill_sidecar(self, replica: str) -> None:
         await asyncio.to_thread(self.system.kill_sidecar, replica)
 
-    async def stop(self, app: str) -> None:
+    async def stop(self, *apps: str) -> None:
+        stopped = [*chain.from_iterable(map(names, apps))]
         for part in ("", "-daprd"):
-            halts = (asyncio.to_thread(self.system.halt, name + part) for name in names(app))
-            await asyncio.gather(*halts)
+            await asyncio.gather(*(asyncio.to_thread(self.system.halt, name + part) for name in stopped))
 
-    async def start(self, app: str) -> None:
-        for name in names(app):
+    async def start(self, *apps: str) -> None:
+        for name in chain.from_iterable(map(names, apps)):
             await asyncio.to_thread(self.system.resume, name)
             await asyncio.to_thread(self.system.resume, f"{name}-daprd")
         await self.ready()
@@ -144,7 +145,6 @@ async def launched_fleet(broker: Capabilities, setup: BrokerSetup, home: Path) -
                 "CONFORMANCE_LOGBOOK": url,
                 "DEMO_MODEL_URL": model.url,
                 "DOVECOTE_RESEND_AFTER": "3",
-                "DOVECOTE_AGENT_WAIT": "120",
                 "DOVECOTE_MAX_BODY": str(LARGEST),
                 **setup.env,
             }

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from itertools import chain
 from typing import Any
 
 from pydantic import JsonValue
@@ -54,12 +55,12 @@ class MemoryFleet(Fleet):
     async def kill_sidecar(self, replica: str) -> None:
         await self.kill(replica)
 
-    async def stop(self, app: str) -> None:
-        for name in names(app):
+    async def stop(self, *apps: str) -> None:
+        for name in chain.from_iterable(map(names, apps)):
             await self.net.stop(name)
 
-    async def start(self, app: str) -> None:
-        for name in names(app):
+    async def start(self, *apps: str) -> None:
+        for name in chain.from_iterable(map(names, apps)):
             await self.net.start(name)
 
     async def stop_broker(self) -> None:

@@ -14,6 +14,7 @@ from dovecote.errors import UnavailableError
 from tests.conformance.apps.receiver import TROUBLE
 from tests.conformance.fleet import LIMIT, Fleet
 from tests.conformance.test_delivery import AT_ONCE, event
+from tests.support.eventually import eventually
 
 LOAD = 1000
 
@@ -60,31 +61,45 @@ async def test_an_event_waits_for_a_receiver_that_is_away(fleet: Fleet, exceptio
 
 @dataclass(frozen=True)
 class Outage:
-    """What was sent to alpha while it was away, and the broker was killed."""
+    """What was sent to alpha and worker while they were away, and while the broker was."""
 
     message: Message
     accounts: list[Message]
     outcomes: list[asyncio.Task[JsonValue]]
     answers: list[asyncio.Task[list[JsonValue]]]
+    tasks: list[asyncio.Task[str]]
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def outage(running: Fleet, hopeless: Message) -> AsyncIterator[Outage]:
+async def outage(running: Fleet, hopeless: Message, pytestconfig: pytest.Config) -> AsyncIterator[Outage]:
     """An outage that is over, of which every test looks at something else."""
     assert hopeless
+    seconds: float = pytestconfig.getoption("--outage")
     message, away, killed = event(), event(), event()
     await running.ready()
-    await running.stop("alpha")
+    await running.stop("alpha", "worker")
     await running.publish(message)
     outcomes = [asyncio.create_task(running.command(away))]
     answers = [asyncio.create_task(running.request("beta", "alpha", ["away"], LIMIT))]
-    await running.kill_broker()
+    tasks = [asyncio.create_task(running.ask(["away"]))]
+    await asyncio.wait(tasks)
+    await (running.stop_broker() if seconds else running.kill_broker())
     outcomes.append(asyncio.create_task(running.command(killed)))
     answers.append(asyncio.create_task(running.request("beta", "alpha", ["killed"], LIMIT)))
+    tasks.append(asyncio.create_task(running.ask(["killed"])))
+    if seconds:
+        await _passed(seconds)
+        await running.start_broker()
     await running.broker_back()
-    await running.start("alpha")
-    yield Outage(message, [away, killed], outcomes, answers)
-    await asyncio.gather(*outcomes, *answers, return_exceptions=True)
+    await running.start("alpha", "worker")
+    yield Outage(message, [away, killed], outcomes, answers, tasks)
+    await asyncio.gather(*outcomes, *answers, *tasks, return_exceptions=True)
+
+
+async def _passed(seconds: float) -> None:
+    clock = asyncio.get_running_loop().time
+    until = clock() + seconds
+    await eventually(lambda: clock() >= until, "the end of the outage", 2 * seconds)
 
 
 @pytest.mark.restarts_broker
@@ -113,6 +128,13 @@ async def test_a_command_outlives_its_receiver_and_the_broker(fleet: Fleet, outa
     hold.release()
     assert await outcome == 1
     assert await fleet.effects(*outage.accounts, account) == [1, 1, 1]
+
+
+@pytest.mark.promise("ARG-05")
+@pytest.mark.restarts_broker
+async def test_a_task_outlives_its_receiver_and_the_broker(fleet: Fleet, outage: Outage) -> None:
+    """A task is answered, though its receiver was away, or the broker killed, when it was given."""
+    assert [await fleet.answers(await task) for task in outage.tasks] == [["Done: away"], ["Done: killed"]]
 
 
 async def _kept(fleet: Fleet, message: Message, exception: str | None) -> None:

@@ -14,15 +14,6 @@ async def test_a_task_is_answered(fleet: Fleet) -> None:
     assert await fleet.answers(task) == ["Done: one", "Done: two", "Done: three"]
 
 
-@pytest.mark.promise("ARG-05")
-async def test_a_task_waits_for_a_receiver_that_is_away(fleet: Fleet) -> None:
-    """A task waits for a receiver that is away."""
-    await fleet.stop("worker")
-    task = await fleet.ask(["anybody there?"])
-    await fleet.start("worker")
-    assert await fleet.answers(task) == ["Done: anybody there?"]
-
-
 @pytest.mark.restarts_broker
 async def test_tasks_outlive_the_broker(fleet: Fleet) -> None:
     """Tasks that are under way when the broker is killed are answered."""
