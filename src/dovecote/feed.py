@@ -45,9 +45,13 @@ class Feed:
         """Queue a message to any topic; returns at once."""
         self._queue.put_nowait((topic, message))
 
+    def hurry(self) -> None:
+        """Publish what is queued at once; returns at once."""
+        self._hurry.set()
+
     async def flush(self, limit: float = 5.0) -> None:
         """Publish what is queued at once, and wait for it, for `limit` seconds at most."""
-        self._hurry.set()
+        self.hurry()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(limit):
                 await self._queue.join()

@@ -168,6 +168,7 @@ class Orchestrator:
         if agent is None:
             agent = await self._agent(message.recipient or "")
         self._tell(str(message.conversation_id), "started", f"{self.name} asks {agent}", message.id)
+        running.feed.hurry()  # so that it is told before what the agent tells
         await running.ports.bus.publish(topics.inbox(agent), message)
         return agent
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from dovecote import topics
+from dovecote import feed, topics
 from dovecote.messages import Message, MessageType
 from dovecote.testing import Network
 from tests.support.eventually import eventually
@@ -51,6 +51,14 @@ async def _sent(net: Network, count: int) -> list[dict[str, Any]]:
 
     found: list[dict[str, Any]] = await eventually(look, f"{count} tasks sent")
     return found
+
+
+async def test_that_an_agent_is_asked_is_told_before_what_the_agent_tells(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feed, "_LINGER", 60)
+    async with running(asking()) as net:
+        assert (await net.ask({})).answer == "ann: go"
+        told = [(event["data"]["agent"], event["data"]["kind"]) for event in net.bus.events(topics.TASK_EVENTS)]
+    assert [agent for agent, kind in told if kind == "started"] == ["lead", "lead", "ann"]
 
 
 @pytest.mark.parametrize("seconds", [60, 250])
