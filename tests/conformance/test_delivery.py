@@ -178,11 +178,12 @@ async def test_a_critical_message_overtakes_urgent_ones(fleet: Fleet, exception:
     critical = event("critical", priority=Priority.CRITICAL)
     hold = await _held(fleet, waiting)
     await fleet.publish(critical)
+    still = [message for message in waiting if not fleet.log.attempts(message)]
     hold.release()
     await fleet.handled(critical, *waiting)
-    began = [fleet.log.attempts(message)[0].at for message in waiting]
-    overtook = sum(at > fleet.log.attempts(critical)[0].at for at in began)
-    assert (overtook >= WAITING // 2) == (exception is None)
+    overtook = sum(fleet.log.attempts(one)[0].at > fleet.log.attempts(critical)[0].at for one in still)
+    # Where the broker goes by age, an app overtakes what it holds, and other replicas may be slower.
+    assert (overtook >= len(still) * 0.95) == (exception is None), f"it overtook {overtook} of {len(still)}"
 
 
 @pytest.mark.promise("AOS-03")
