@@ -68,7 +68,7 @@ lint: $(STAMP) ## lint, format and types, nothing changed
 format: $(STAMP) ## mend lint and format where that is safe
 	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .
 
-unit: $(STAMP) ## the tests of single parts, which start nothing: half a minute
+unit: $(STAMP) ## the tests of single parts, which start nothing: a minute and a half
 	@$(BIN)/pytest tests/unit
 
 e2e: runtime ## the tests on a real system
