@@ -9,7 +9,6 @@ from pydantic import JsonValue
 
 from dovecote import Message, MessageType
 from dovecote.errors import DovecoteError, NotFoundError, UnavailableError
-from dovecote.messages import new_id
 from dovecote.results import TaskResult
 from dovecote.topics import Capabilities
 from tests.conformance.apps.receiver import HEAP, LOCAL_NEWS, NEWS, TROUBLE, account_of
@@ -207,17 +206,10 @@ class Fleet(ABC):
         answers: list[JsonValue] = await self.call(asker, "requests", what)
         return answers
 
-    async def ask(self, questions: Sequence[str]) -> str:
-        """Give the lead a task, again until it is taken, which it is not while state is away; returns its id."""
-        task: JsonValue = {"id": new_id(), "content": {"questions": [*questions]}}
-
-        async def look() -> Any:
-            try:
-                return await self.call("lead", "tasks", task)
-            except UnavailableError:
-                return None
-
-        return TaskResult.model_validate(await eventually(look, "a task that is taken", LIMIT)).task_id
+    async def ask(self, questions: Sequence[str], task_id: str = "") -> str:
+        """Give the lead a task, of that id or of its own; returns its id."""
+        started = await self.call("lead", "tasks", {"id": task_id, "content": {"questions": [*questions]}})
+        return TaskResult.model_validate(started).task_id
 
     async def answers(self, task_id: str) -> list[str]:
         """What the worker answered to the questions of a task."""

@@ -2,8 +2,11 @@
 
 import asyncio
 from collections.abc import Callable
+from datetime import timedelta
 from inspect import isawaitable
 from typing import Any
+
+from dovecote.testing import Network
 
 _INTERVAL = 0.02
 
@@ -20,3 +23,14 @@ async def eventually(look: Callable[[], Any], what: str, seconds: float = 20.0) 
             return found
         assert clock() < deadline, f"{what}: not within {seconds:g} s"
         await asyncio.sleep(_INTERVAL)
+
+
+async def passed(net: Network, seconds: float, *, step: float = 1) -> None:
+    """Let time pass in a network, in steps after each of which its workflows can do what they have to."""
+    until = net.clock.now() + timedelta(seconds=seconds)
+
+    async def later() -> bool:
+        await net.advance(step)
+        return net.clock.now() >= until
+
+    await eventually(later, f"{seconds:g} seconds later", 60)

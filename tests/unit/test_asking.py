@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -11,7 +10,7 @@ import pytest
 from dovecote import feed, topics
 from dovecote.messages import Message, MessageType
 from dovecote.testing import Network
-from tests.support.eventually import eventually
+from tests.support.eventually import eventually, passed
 from tests.support.plans import asking, obey, running
 
 TAKEN = topics.inbox("ann")
@@ -66,10 +65,10 @@ async def test_a_task_is_sent_when_a_broker_that_was_away_is_back(seconds: float
     async with running(asking()) as net:
         net.bus.available = False
         pending = asyncio.create_task(net.ask({}))
-        await _passed(net, seconds)
+        await passed(net, seconds)
         assert not net.bus.events(TAKEN)
         net.bus.available = True
-        await _passed(net, 30)
+        await passed(net, 30)
         assert (await pending).answer == "ann: go"
 
 
@@ -77,23 +76,12 @@ async def test_a_task_that_cannot_be_sent_fails_with_the_reason_when_the_time_to
     async with running(asking(), accept_timeout=100) as net:
         net.bus.available = False
         pending = asyncio.create_task(net.ask({}))
-        await _passed(net, 130)
+        await passed(net, 130)
         net.bus.available = True
         result = await pending
         assert not net.bus.events(topics.DEAD_LETTERS)
     assert result.error is not None
     assert result.error.type == "UnavailableError"
-
-
-async def _passed(net: Network, seconds: float) -> None:
-    """Let a workflow's time pass, in steps after which it can do what it has to."""
-    until = net.clock.now() + timedelta(seconds=seconds)
-
-    async def later() -> bool:
-        await net.advance(1)
-        return net.clock.now() >= until
-
-    await eventually(later, f"{seconds:g} seconds later", 60)
 
 
 @pytest.mark.promise("ACS-12")

@@ -11,7 +11,7 @@ from dovecote.commands import WORKFLOW
 from dovecote.errors import ConfigurationError, UnavailableError
 from dovecote.settings import Settings
 from dovecote.testing import Network
-from tests.support.eventually import eventually
+from tests.support.eventually import eventually, passed
 from tests.support.till import Till, asker, outcomes, pay
 
 pytestmark = pytest.mark.promise("AOS-07")
@@ -85,13 +85,7 @@ async def test_a_failed_command_whose_sender_cannot_be_told_for_hours_is_a_dead_
         command = pay(order="lost", reply_to=topics.replies("ann"))
         await ann.bus.send("till", command)
         await eventually(lambda: till.log, "the work")
-
-        async def later() -> bool:
-            await net.advance(60)
-            return net.clock.now().timestamp() - began > 3 * 3600
-
-        began = net.clock.now().timestamp()
-        await eventually(later, "three hours")
+        await passed(net, 3 * 3600, step=60)
         away = False
 
         async def buried() -> bool:
